@@ -1,0 +1,201 @@
+/**
+ * The seam between sessions and where they live: turns a token into a record,
+ * and a decision into the next token.
+ *
+ * Over a `SessionStore` the token is an id and the record lives on the server:
+ * that is {@link layer}, and every store's own `layer` brings it along. A backend
+ * in which the token is the record itself implements the same two methods;
+ * sessions cannot tell the difference.
+ *
+ * @stability unstable
+ * @since 0.1.0
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { Step } from "./CommitPlan.ts"
+import { Crypto } from "./Crypto.ts"
+import { type Lookup, type SessionRecord, SessionStore, SessionStoreError, StoreUnavailable } from "./SessionStore.ts"
+
+/**
+ * Result of `load`: the store's answer with the key of the token, or `Rejected`
+ * for a text that is not a token of this application.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export type Found =
+  | { readonly _tag: "Found"; readonly key: string; readonly lookup: Lookup }
+  | { readonly _tag: "Rejected" }
+
+/**
+ * Result of `apply`.
+ *
+ * **Details**
+ *
+ * - `Stored`: the session as it is now, with the token that stands for it.
+ *   `evicted` holds keys of sessions that a limit ended.
+ * - `Touched`: the activity was recorded, or there was nothing to record it on.
+ * - `Ended`: the session is over; `live` says whether it still was before.
+ * - `Conflict`, `Gone`, `LimitReached`: nothing was changed.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export type Applied =
+  | {
+    readonly _tag: "Stored"
+    readonly token: string
+    readonly key: string
+    readonly record: SessionRecord
+    readonly evicted: ReadonlyArray<string>
+  }
+  | { readonly _tag: "Touched"; readonly live: boolean }
+  | { readonly _tag: "Ended"; readonly live: boolean }
+  | { readonly _tag: "Conflict" }
+  | { readonly _tag: "Gone" }
+  | { readonly _tag: "LimitReached" }
+
+/**
+ * Service that loads sessions by token and carries out decisions.
+ *
+ * @stability unstable
+ * @category services
+ * @since 0.1.0
+ */
+export class SessionBackend extends Context.Service<SessionBackend, {
+  /** Name for metrics: one fixed word such as `memory`. */
+  readonly name: string
+  readonly load: (token: string) => Effect.Effect<Found, SessionStoreError>
+  readonly apply: (step: Step) => Effect.Effect<Applied, SessionStoreError>
+}>()("@effect-session/core/SessionBackend") {}
+
+const rejected: Effect.Effect<Found> = Effect.succeed({ _tag: "Rejected" })
+const conflict: Applied = { _tag: "Conflict" }
+const gone: Applied = { _tag: "Gone" }
+const limitReached: Applied = { _tag: "LimitReached" }
+const noEvictions: ReadonlyArray<string> = []
+
+// A taken key means that 256 random bits came twice: with a sound source it never happens.
+const drawsBeforeGivingUp = 5
+
+/**
+ * Creates the backend over a `SessionStore`.
+ *
+ * @stability unstable
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make: (
+  name: string
+) => Effect.Effect<SessionBackend["Service"], never, SessionStore | Crypto> = Effect.fnUntraced(
+  function*(name: string) {
+    const store = yield* SessionStore
+    const crypto = yield* Crypto
+
+    const withNewKey = (
+      subject: string | undefined,
+      attempt: (token: string, key: string) => Effect.Effect<Applied | "KeyTaken", SessionStoreError>,
+      draws = 1
+    ): Effect.Effect<Applied, SessionStoreError> =>
+      Effect.flatMap(
+        crypto.newToken(subject),
+        (token) =>
+          Effect.flatMap(crypto.hashId(token), (key) =>
+            Effect.flatMap(key === undefined ? Effect.succeed("KeyTaken" as const) : attempt(token, key), (applied) => {
+              if (applied !== "KeyTaken") {
+                return Effect.succeed(applied)
+              }
+              if (draws < drawsBeforeGivingUp) {
+                return withNewKey(subject, attempt, draws + 1)
+              }
+              return Effect.fail(
+                new SessionStoreError({
+                  reason: new StoreUnavailable({
+                    description: "the random source repeats itself; no free key was found"
+                  })
+                })
+              )
+            }))
+      )
+
+    return SessionBackend.of({
+      name,
+      load: (token) =>
+        Effect.flatMap(crypto.hashId(token), (key) =>
+          key === undefined
+            ? rejected
+            : Effect.map(store.load(key), (lookup): Found => ({ _tag: "Found", key, lookup }))),
+      apply: (step) => {
+        switch (step._tag) {
+          case "Create":
+            return withNewKey(
+              step.record.subject,
+              (token, key) =>
+                Effect.map(store.create({ ...step.record, key }, step.limit), (created) => {
+                  if (created._tag === "Created") {
+                    return { _tag: "Stored", token, key, record: created.record, evicted: created.evicted }
+                  }
+                  return created._tag === "KeyTaken" ? "KeyTaken" : limitReached
+                })
+            )
+          case "Save": {
+            const { change, current } = step
+            return Effect.map(
+              store.save(current.key, current.record.version, change),
+              (saved): Applied =>
+                saved._tag === "Saved"
+                  ? {
+                    _tag: "Stored",
+                    token: current.token,
+                    key: current.key,
+                    record: saved.record,
+                    evicted: noEvictions
+                  }
+                  : saved._tag === "Conflict"
+                  ? conflict
+                  : gone
+            )
+          }
+          case "Touch":
+            return Effect.map(store.touch(step.current.key), (live): Applied => ({ _tag: "Touched", live }))
+          case "Renew": {
+            const { current, grace, limit, replacement } = step
+            return withNewKey(replacement.subject, (token, key) =>
+              Effect.map(
+                store.renew(current.key, current.record.version, { ...replacement, key }, { grace, limit }),
+                (renewed) => {
+                  switch (renewed._tag) {
+                    case "Renewed":
+                      return { _tag: "Stored", token, key, record: renewed.record, evicted: renewed.evicted }
+                    case "KeyTaken":
+                      return "KeyTaken"
+                    case "LimitReached":
+                      return limitReached
+                    case "Conflict":
+                      return conflict
+                    case "Gone":
+                      return gone
+                  }
+                }
+              ))
+          }
+          case "Destroy":
+            return Effect.map(store.destroy(step.key), (live): Applied => ({ _tag: "Ended", live }))
+        }
+      }
+    })
+  }
+)
+
+/**
+ * Provides the backend over a `SessionStore`.
+ *
+ * @stability unstable
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (name: string): Layer.Layer<SessionBackend, never, SessionStore | Crypto> =>
+  Layer.effect(SessionBackend, make(name))

@@ -1,0 +1,281 @@
+/**
+ * What a session's payload says, and how it is written.
+ *
+ * A payload is one JSON text:
+ *
+ * ```text
+ * {"t":"app/UserSession","v":2,"d":{...},"f":[["notice","Saved."]],"e":1767225600000,
+ *  "o":{"i":600000,"l":86400000,"p":true},"c":{"a":"Mozilla/5.0 ...","n":"192.0.2.7"}}
+ * ```
+ *
+ * `t` is the session service it belongs to, `v` the version of the application's
+ * data, `d` the data through its schema, `f` queued flash messages, `e` until
+ * when the session is elevated, `o` its own lifetimes, `c` the client it was
+ * created for. All but the first three are left out when unset. The token of one
+ * service is not a session of another, whatever the shapes of their data. Data of an older version runs through the migrations, one step at
+ * a time; what cannot be decoded is an outcome, never an exception.
+ *
+ * @stability unstable
+ * @since 0.1.0
+ */
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import type { Payload } from "./SessionStore.ts"
+
+/**
+ * A flash message waiting for delivery.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface FlashMessage {
+  readonly kind: string
+  readonly message: string
+}
+
+/**
+ * Lifetimes of one session that differ from the settings, in milliseconds.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface LifetimeOverride {
+  readonly idleTimeout: number | undefined
+  readonly lifetime: number | undefined
+  readonly persistent: boolean | undefined
+}
+
+/**
+ * What a session remembers of the client it was created for, for lists of
+ * devices.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface Client {
+  readonly agent: string | undefined
+  readonly address: string | undefined
+}
+
+/**
+ * A decoded payload.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface Envelope<A> {
+  readonly data: A
+  readonly flash: ReadonlyArray<FlashMessage>
+  /** Until when the session is elevated, in UTC milliseconds. */
+  readonly elevatedUntil: number | undefined
+  readonly override: LifetimeOverride | undefined
+  readonly client: Client | undefined
+}
+
+/**
+ * Why a payload could not be decoded: it is not JSON of the right form
+ * (`syntax`), the data does not fit the schema (`shape`), a later version of the
+ * application wrote it (`newer`), or a migration is missing or threw
+ * (`migration`).
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export type Undecodable = "syntax" | "shape" | "newer" | "migration"
+
+/**
+ * Result of decoding.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export type Decoded<A> =
+  | { readonly _tag: "Decoded"; readonly envelope: Envelope<A> }
+  | { readonly _tag: "Undecodable"; readonly problem: Undecodable }
+
+/**
+ * Steps from one version of the data to the next: the function under `n` turns
+ * the JSON of version `n` into the JSON of version `n + 1`.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export type Migrations = { readonly [version: number]: (data: Schema.Json) => Schema.Json }
+
+/**
+ * Options of {@link make}.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options<A> {
+  /** Schema of the data. Dates, maps, sets and big integers survive through it. */
+  readonly data: Schema.Codec<A, unknown>
+  /** Data of a new session, or a function that makes it. */
+  readonly initial: A | (() => A)
+  /** Version of the data's shape, 1 by default. Raise it with every incompatible change. */
+  readonly version?: number | undefined
+  readonly migrations?: Migrations | undefined
+}
+
+/**
+ * Reads and writes the payloads of one kind of session.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface SessionData<A> {
+  /** The envelope of a new session. */
+  readonly initial: () => Envelope<A>
+  readonly decode: (format: number, payload: Payload) => Decoded<A>
+  /** The payload, or `undefined` when the data does not fit its schema. */
+  readonly encode: (envelope: Envelope<A>) => string | undefined
+}
+
+/**
+ * Format number of the payloads this module writes.
+ *
+ * @stability unstable
+ * @category constants
+ * @since 0.1.0
+ */
+export const format = 1
+
+const emptyFlash: ReadonlyArray<FlashMessage> = []
+
+const isObject = (value: unknown): value is { readonly [key: string]: unknown } =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+const optionalNumber = (value: unknown): number | undefined => typeof value === "number" ? value : undefined
+const optionalString = (value: unknown): string | undefined => typeof value === "string" ? value : undefined
+
+const decodeFlash = (value: unknown): ReadonlyArray<FlashMessage> => {
+  if (!Array.isArray(value)) return emptyFlash
+  const messages: Array<FlashMessage> = []
+  for (const item of value) {
+    if (Array.isArray(item) && typeof item[0] === "string" && typeof item[1] === "string") {
+      messages.push({ kind: item[0], message: item[1] })
+    }
+  }
+  return messages
+}
+
+/**
+ * Compiles options into a reader and writer for the session service `id`.
+ *
+ * **Gotchas**
+ *
+ * Throws a `RangeError` for a version below 1, and for a migration that starts at
+ * the current version or later.
+ *
+ * @stability unstable
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
+  const version = options.version ?? 1
+  if (!Number.isSafeInteger(version) || version < 1) {
+    throw new RangeError(`SessionData.make: version must be an integer >= 1, got ${version}`)
+  }
+  const migrations = options.migrations ?? {}
+  for (const from of Object.keys(migrations)) {
+    if (!(Number(from) >= 1 && Number(from) < version)) {
+      throw new RangeError(`SessionData.make: there is a migration from version ${from}, but the version is ${version}`)
+    }
+  }
+  const codec = Schema.toCodecJson(options.data)
+  const decodeData = Schema.decodeUnknownExit(codec)
+  const encodeData = Schema.encodeExit(codec)
+  const initial = options.initial
+  const makeInitial = typeof initial === "function" ? initial as () => A : () => initial
+
+  const undecodable = (problem: Undecodable): Decoded<A> => ({ _tag: "Undecodable", problem })
+
+  return {
+    initial: () => ({
+      data: makeInitial(),
+      flash: emptyFlash,
+      elevatedUntil: undefined,
+      override: undefined,
+      client: undefined
+    }),
+
+    decode: (writtenFormat, payload) => {
+      if (writtenFormat > format) return undecodable("newer")
+      if (writtenFormat !== format || typeof payload !== "string") return undecodable("syntax")
+      let json: unknown
+      try {
+        json = JSON.parse(payload)
+      } catch {
+        return undecodable("syntax")
+      }
+      if (!isObject(json) || typeof json.v !== "number" || !Number.isSafeInteger(json.v) || json.v < 1) {
+        return undecodable("syntax")
+      }
+      if (json.t !== id) return undecodable("shape")
+      if (json.v > version) return undecodable("newer")
+      let data = json.d
+      // Decoding runs the application's code on stored data; whatever it throws is an outcome.
+      try {
+        for (let from = json.v; from < version; from++) {
+          const migrate = Object.hasOwn(migrations, from) ? migrations[from] : undefined
+          if (migrate === undefined) return undecodable("migration")
+          data = migrate(data as Schema.Json)
+        }
+      } catch {
+        return undecodable("migration")
+      }
+      try {
+        const decoded = decodeData(data)
+        if (Exit.isFailure(decoded)) return undecodable("shape")
+        const override = isObject(json.o)
+          ? {
+            idleTimeout: optionalNumber(json.o.i),
+            lifetime: optionalNumber(json.o.l),
+            persistent: typeof json.o.p === "boolean" ? json.o.p : undefined
+          }
+          : undefined
+        return {
+          _tag: "Decoded",
+          envelope: {
+            data: decoded.value,
+            flash: json.f === undefined ? emptyFlash : decodeFlash(json.f),
+            elevatedUntil: optionalNumber(json.e),
+            override,
+            client: isObject(json.c)
+              ? { agent: optionalString(json.c.a), address: optionalString(json.c.n) }
+              : undefined
+          }
+        }
+      } catch {
+        return undecodable("shape")
+      }
+    },
+
+    encode: (envelope) => {
+      const exit = encodeData(envelope.data)
+      if (Exit.isFailure(exit)) return undefined
+      const { client, override } = envelope
+      return JSON.stringify({
+        t: id,
+        v: version,
+        d: exit.value,
+        f: envelope.flash.length === 0 ? undefined : envelope.flash.map(({ kind, message }) => [kind, message]),
+        e: envelope.elevatedUntil,
+        o: override === undefined
+          ? undefined
+          : { i: override.idleTimeout, l: override.lifetime, p: override.persistent },
+        c: client === undefined ? undefined : { a: client.agent, n: client.address }
+      })
+    }
+  }
+}

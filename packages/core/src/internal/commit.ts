@@ -1,0 +1,216 @@
+import * as Effect from "effect/Effect"
+import * as CommitPlan from "../CommitPlan.ts"
+import type { Applied } from "../SessionBackend.ts"
+import { type Envelope, format } from "../SessionData.ts"
+import * as SessionError from "../SessionError.ts"
+import type { Payload } from "../SessionStore.ts"
+import type { SessionState, Snapshot } from "./sessionState.ts"
+
+const done: Effect.Effect<void> = Effect.void
+const utf8 = new TextEncoder()
+
+/** One attempt to carry out what a request recorded. */
+interface Attempt<A> {
+  readonly snapshot: Snapshot<A>
+  readonly envelope: Envelope<A>
+  /** How many of the recorded changes the attempt covers. */
+  readonly covered: number
+  readonly mayRenewByAge: boolean
+  readonly retries: number
+}
+
+/** Carries out what was recorded; replays it, at most `retries` times, when another request was faster. */
+export const commit = <A>(
+  state: SessionState<A>,
+  mayRenewByAge: boolean,
+  retries: number
+): Effect.Effect<void, SessionError.SessionError> => {
+  const snapshot = state.snapshot
+  // Nothing was read, so nothing was recorded.
+  if (snapshot === undefined) return done
+  const { data } = state.runtime.definition
+  const envelope = state.envelope(snapshot)
+  const current = snapshot.stored !== undefined || state.ended ? snapshot.current : undefined
+  const stays = current !== undefined && !state.ended
+  const payload = stays && state.changes.length === 0 ? current.record.payload : data.encode(envelope)
+  if (payload === undefined) return state.refuse(new SessionError.Invalid({ problem: "encoding" }))
+  const plan = CommitPlan.make({
+    current,
+    ended: state.ended,
+    identity: state.identity,
+    payload,
+    initialPayload: stays ? undefined : data.encode(state.initial()),
+    format,
+    override: envelope.override,
+    lifetimeChanged: state.lifetimeChanged,
+    touch: state.touchRequested,
+    active: state.request.active ?? true,
+    mayRenewByAge,
+    now: state.now(),
+    settings: state.runtime.settings
+  })
+  if (plan._tag === "ReadOnly") return state.refuse(new SessionError.Gone())
+  const attempt = { snapshot, envelope, covered: state.changes.length, mayRenewByAge, retries }
+  return state.ended && plan.steps[0]?._tag !== "Destroy"
+    ? Effect.andThen(noteEnd(state), carryOut(state, attempt, plan.steps, 0))
+    : carryOut(state, attempt, plan.steps, 0)
+}
+
+const noteEnd = <A>(state: SessionState<A>): Effect.Effect<void> =>
+  Effect.sync(() => {
+    const presented = state.request.token !== undefined || state.request.rejected !== undefined
+    state.tokenChange = { _tag: presented ? "Revoke" : "Keep" }
+    state.drop()
+  })
+
+const carryOut = <A>(
+  state: SessionState<A>,
+  attempt: Attempt<A>,
+  steps: ReadonlyArray<CommitPlan.Step>,
+  index: number
+): Effect.Effect<void, SessionError.SessionError> => {
+  if (index === steps.length) {
+    settleRecorded(state, attempt.covered)
+    return done
+  }
+  const { backend, clock, observer, settings } = state.runtime
+  const envelope = withClient(state, attempt.envelope, steps[index])
+  const step = envelope === attempt.envelope
+    ? steps[index]
+    : rewrite(steps[index], state.runtime.definition.data.encode(envelope))
+  const size = exceeding(step, settings.maxPayload)
+  if (size !== undefined) {
+    return state.refuse(new SessionError.TooLarge({ actual: size, maximum: settings.maxPayload }))
+  }
+  const started = clock.currentTimeMillisUnsafe()
+  return Effect.matchEffect(backend.apply(step), {
+    // Activity that could not be recorded takes nothing from the answer, which is complete and true.
+    onFailure: (error) =>
+      step._tag === "Touch" ? state.observe("error", { reason: error.reason._tag }) : state.unavailable(error),
+    onSuccess: (applied) => {
+      observer.storeTime(clock.currentTimeMillisUnsafe() - started)
+      const reported = report(state, { ...attempt, envelope }, step, applied)
+      return reported === done
+        ? carryOut(state, attempt, steps, index + 1)
+        : Effect.flatMap(reported, (finished) => finished === true ? done : carryOut(state, attempt, steps, index + 1))
+    }
+  })
+}
+
+// What an answer of the backend means. Succeeds with `true` when the remaining steps have been dealt with.
+const report = <A>(
+  state: SessionState<A>,
+  attempt: Attempt<A>,
+  step: CommitPlan.Step,
+  applied: Applied
+): Effect.Effect<true | void, SessionError.SessionError> => {
+  const { backend, observer, settings } = state.runtime
+  switch (applied._tag) {
+    case "Stored": {
+      const { evicted, key, record, token } = applied
+      const { subject } = record
+      if (step._tag !== "Save" || state.reissue) {
+        const persistent = attempt.envelope.override?.persistent ?? settings.persistent
+        const expiresIn = persistent ? Math.max(0, record.expiresAt - state.now()) : undefined
+        state.tokenChange = { _tag: "Issue", token, expiresIn }
+      }
+      if (step._tag === "Create") state.created = true
+      state.adopt(token, key, record, attempt.envelope)
+      const name = step._tag === "Create" ? "created" : step._tag === "Renew" ? "renewed" : "saved"
+      let reports = state.observe(name, { key, subject })
+      for (const other of evicted) {
+        const revoked = state.observe("revoked", { key: other, subject, reason: "session limit" })
+        reports = Effect.andThen(reports, revoked)
+      }
+      const unreadable = attempt.snapshot.problem !== undefined && !state.ended ? attempt.snapshot.current : undefined
+      if (unreadable === undefined || step._tag !== "Create") return reports
+      // Data that could not be read is replaced, not left behind under an id that nobody has any more.
+      return Effect.andThen(
+        reports,
+        Effect.matchEffect(backend.apply({ _tag: "Destroy", key: unreadable.key }), {
+          onFailure: (error) => state.observe("error", { reason: error.reason._tag }),
+          onSuccess: () => done
+        })
+      )
+    }
+    case "Touched":
+      if (applied.live) observer.touched()
+      return done
+    case "Ended": {
+      const current = attempt.snapshot.current
+      const destroyed = state.observe("destroyed", { key: current?.key, subject: current?.record.subject })
+      return Effect.andThen(noteEnd(state), applied.live ? destroyed : done)
+    }
+    case "Conflict":
+      observer.conflict()
+      return attempt.retries > 0 && state.changes.every((change) => change.replay)
+        ? again(state, attempt)
+        : state.refuse(new SessionError.Conflict())
+    case "Gone":
+      return gone(state, attempt)
+    case "LimitReached":
+      return state.refuse(new SessionError.LimitReached({ maximum: settings.limit?.max ?? 0 }))
+  }
+}
+
+// Another request was faster: the changes run again on what it left. A session that ended meanwhile stays ended.
+const again = <A>(state: SessionState<A>, attempt: Attempt<A>): Effect.Effect<true, SessionError.SessionError> =>
+  Effect.andThen(Effect.yieldNow, Effect.suspend(() => state.reload(attempt.snapshot.current!.token))).pipe(
+    Effect.flatMap((snapshot) =>
+      snapshot.status === "active"
+        ? commit(state, attempt.mayRenewByAge, attempt.retries - 1)
+        : state.refuse(new SessionError.Gone())
+    ),
+    Effect.as(true as const)
+  )
+
+// A request that only wanted to renew the id by age has lost nothing when another one did it first.
+const gone = <A>(state: SessionState<A>, attempt: Attempt<A>): Effect.Effect<true, SessionError.SessionError> =>
+  Effect.flatMap(
+    state.reload(attempt.snapshot.current!.token),
+    (snapshot) =>
+      snapshot.current?.alias !== undefined && state.changes.length === 0 && !state.identity.renew
+        ? Effect.succeed(true)
+        : state.refuse(new SessionError.Gone())
+  )
+
+// Changes that were recorded while the commit was under way stay recorded.
+const settleRecorded = <A>(state: SessionState<A>, covered: number): void => {
+  const later = state.changes.slice(covered)
+  state.forgetRecorded()
+  state.changes = later
+}
+
+// A session that begins, or changes hands, remembers the client it is for.
+const withClient = <A>(state: SessionState<A>, envelope: Envelope<A>, step: CommitPlan.Step): Envelope<A> => {
+  const begins = step._tag === "Create" || (step._tag === "Renew" && state.identity.subject !== undefined)
+  const client = begins ? state.request.client?.() : undefined
+  return client === undefined ? envelope : { ...envelope, client }
+}
+
+const rewrite = (step: CommitPlan.Step, payload: Payload | undefined): CommitPlan.Step => {
+  if (payload === undefined) return step
+  if (step._tag === "Create") return { ...step, record: { ...step.record, payload } }
+  return step._tag === "Renew" ? { ...step, replacement: { ...step.replacement, payload } } : step
+}
+
+const written = (step: CommitPlan.Step): Payload | undefined => {
+  switch (step._tag) {
+    case "Create":
+      return step.record.payload
+    case "Save":
+      return step.change.payload
+    case "Renew":
+      return step.replacement.payload
+    default:
+      return undefined
+  }
+}
+
+// Size in octets of what a step writes, if it is over the limit. One UTF-16 unit is at most three octets of UTF-8.
+const exceeding = (step: CommitPlan.Step, maximum: number): number | undefined => {
+  const payload = written(step)
+  if (payload === undefined || payload.length * 3 <= maximum) return undefined
+  const size = typeof payload === "string" ? utf8.encode(payload).length : payload.length
+  return size > maximum ? size : undefined
+}

@@ -1,0 +1,281 @@
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import * as Lifetime from "../Lifetime.ts"
+import type { Info, LifetimeOptions, ReadonlySession, Session, Status } from "../Session.ts"
+import type { Envelope } from "../SessionData.ts"
+import * as SessionError from "../SessionError.ts"
+import { commit } from "./commit.ts"
+import { SessionFlash } from "./sessionFlash.ts"
+import { type Outcome, type Request, type Runtime, SessionState, type TokenChange } from "./sessionState.ts"
+
+const longest = 400 * 24 * 60 * 60 * 1000
+
+/** The session of one request, with the operations that users see. */
+export class SessionHandle<in out A> implements Session<A> {
+  private readonly state: SessionState<A>
+  private messages: SessionFlash<A> | undefined = undefined
+  private semaphore: Semaphore.Semaphore | undefined = undefined
+
+  constructor(runtime: Runtime<A>, request: Request) {
+    this.state = new SessionState(runtime, request)
+  }
+
+  /** Whether the request has read its session. */
+  get accessed(): boolean {
+    return this.state.snapshot !== undefined
+  }
+
+  /** What the client has to do about its token, as far as it is decided. */
+  get tokenChange(): TokenChange {
+    return this.state.tokenChange
+  }
+
+  get get(): Effect.Effect<A, SessionError.SessionError> {
+    return Effect.map(this.load(), (snapshot) => this.state.envelope(snapshot).data)
+  }
+
+  get status(): Effect.Effect<Status> {
+    return Effect.suspend(() => {
+      const known = this.state.snapshot
+      if (known !== undefined) return Effect.succeed(known.status)
+      return Effect.match(this.state.load(), {
+        onFailure: (error): Status => error.reason._tag === "Invalid" ? "invalid" : "unavailable",
+        onSuccess: (snapshot): Status => snapshot.status
+      })
+    })
+  }
+
+  get isNew(): Effect.Effect<boolean, SessionError.SessionError> {
+    return Effect.map(
+      this.load(),
+      (snapshot) => this.state.created || this.state.ended || snapshot.stored === undefined
+    )
+  }
+
+  get subject(): Effect.Effect<string | undefined, SessionError.SessionError> {
+    return Effect.map(
+      this.load(),
+      (snapshot) => this.state.identity.subject ?? (this.state.ended ? undefined : readable(snapshot)?.record.subject)
+    )
+  }
+
+  get info(): Effect.Effect<Info | undefined, SessionError.SessionError> {
+    return Effect.map(this.load(), (snapshot) => {
+      const record = this.state.ended ? undefined : readable(snapshot)?.record
+      return record && {
+        createdAt: record.createdAt,
+        authenticatedAt: record.authenticatedAt,
+        lastSeenAt: record.lastSeenAt,
+        idleExpiresAt: Lifetime.deadline(record),
+        absoluteExpiresAt: record.expiresAt,
+        subject: record.subject,
+        now: this.state.now()
+      }
+    })
+  }
+
+  get expiresAt(): Effect.Effect<number | undefined, SessionError.SessionError> {
+    return Effect.map(this.info, (info) => info?.idleExpiresAt)
+  }
+
+  get timeUntilExpiry(): Effect.Effect<Duration.Duration, SessionError.SessionError> {
+    return Effect.map(
+      this.info,
+      (info) => info === undefined ? Duration.zero : Duration.millis(Math.max(0, info.idleExpiresAt - info.now))
+    )
+  }
+
+  get isElevated(): Effect.Effect<boolean, SessionError.SessionError> {
+    return Effect.map(this.load(), (snapshot) => {
+      const until = this.state.envelope(snapshot).elevatedUntil
+      return until !== undefined && this.state.now() < until
+    })
+  }
+
+  get handle(): Effect.Effect<string | undefined, SessionError.SessionError> {
+    return Effect.flatMap(this.load(), (snapshot) => {
+      const current = this.state.ended ? undefined : readable(snapshot)
+      return current === undefined ? Effect.undefined : this.state.runtime.crypto.handleOf(current.alias ?? current.key)
+    })
+  }
+
+  set(data: A): Effect.Effect<void, SessionError.SessionError> {
+    return Effect.asVoid(this.change((envelope) => ({ ...envelope, data }), { replay: false }))
+  }
+
+  update(f: (data: A) => A): Effect.Effect<A, SessionError.SessionError> {
+    return Effect.map(this.change((envelope) => ({ ...envelope, data: f(envelope.data) })), ({ data }) => data)
+  }
+
+  modify<B>(f: (data: A) => readonly [B, A]): Effect.Effect<B, SessionError.SessionError> {
+    return Effect.suspend(() => {
+      let result: readonly [B, A] | undefined
+      const apply = (envelope: Envelope<A>) => {
+        const pair = f(envelope.data)
+        result ??= pair
+        return { ...envelope, data: pair[1] }
+      }
+      return Effect.map(this.change(apply), () => result![0])
+    })
+  }
+
+  get reset(): Effect.Effect<void, SessionError.SessionError> {
+    return Effect.asVoid(this.change((envelope) => ({ ...envelope, data: this.fresh() })))
+  }
+
+  get destroy(): Effect.Effect<void, SessionError.SessionError> {
+    return Effect.map(this.state.load(), () => this.state.end()).pipe(
+      // What cannot be decoded can still be ended.
+      Effect.catchReason("SessionError", "Invalid", () => Effect.sync(() => this.state.end()))
+    )
+  }
+
+  get renew(): Effect.Effect<void, SessionError.SessionError> {
+    return Effect.map(this.load(), () => {
+      this.state.identity = { ...this.state.identity, renew: true }
+    })
+  }
+
+  login(subject: string, f?: (data: A) => A): Effect.Effect<A, SessionError.SessionError> {
+    if (subject.length === 0) return Effect.die(new RangeError("Session.login: the subject must not be empty"))
+    const keep = this.state.runtime.definition.keepOnLogin
+    const apply = (envelope: Envelope<A>): Envelope<A> => {
+      let data = this.fresh()
+      if (keep.length > 0) {
+        const kept = { ...data }
+        for (const key of keep) kept[key] = envelope.data[key]
+        data = kept
+      }
+      return { ...envelope, data: f === undefined ? data : f(data), elevatedUntil: undefined }
+    }
+    return Effect.map(this.change(apply, { stands: true }), ({ data }) => {
+      this.state.identity = { renew: true, subject, authenticated: true }
+      return data
+    })
+  }
+
+  elevate(duration: Duration.Input): Effect.Effect<void, SessionError.SessionError> {
+    const millis = millisOf("Session.elevate", duration)
+    return Effect.andThen(
+      this.signedIn(),
+      Effect.suspend(() => {
+        const elevatedUntil = this.state.now() + millis
+        return Effect.map(this.change((envelope) => ({ ...envelope, elevatedUntil }), { stands: true }), () => {
+          this.state.identity = { ...this.state.identity, renew: true }
+        })
+      })
+    )
+  }
+
+  get reauthenticate(): Effect.Effect<void, SessionError.SessionError> {
+    return Effect.map(this.signedIn(), () => {
+      this.state.identity = { ...this.state.identity, renew: true, authenticated: true }
+    })
+  }
+
+  get touch(): Effect.Effect<void, SessionError.SessionError> {
+    return Effect.map(this.load(), () => {
+      this.state.touchRequested = true
+    })
+  }
+
+  setLifetime(options: LifetimeOptions): Effect.Effect<void, SessionError.SessionError> {
+    const idleTimeout = options.idleTimeout === undefined ? undefined : millisOf("idleTimeout", options.idleTimeout)
+    const lifetime = options.lifetime === undefined ? undefined : millisOf("lifetime", options.lifetime)
+    const apply = (envelope: Envelope<A>): Envelope<A> => ({
+      ...envelope,
+      override: {
+        idleTimeout: idleTimeout ?? envelope.override?.idleTimeout,
+        lifetime: lifetime ?? envelope.override?.lifetime,
+        persistent: options.persistent ?? envelope.override?.persistent
+      }
+    })
+    return Effect.map(this.change(apply), () => {
+      this.state.reissue = true
+      if (lifetime !== undefined) this.state.lifetimeChanged = true
+    })
+  }
+
+  get flash(): SessionFlash<A> {
+    return this.messages ??= new SessionFlash(this.state, (effect) => this.exclusively(effect))
+  }
+
+  get commit(): Effect.Effect<void, SessionError.SessionError> {
+    return this.exclusively(Effect.suspend(() => commit(this.state, true, this.retries)))
+  }
+
+  get readonly(): Effect.Effect<ReadonlySession<A>> {
+    return Effect.sync(() => ({
+      get: Effect.suspend(() => this.get),
+      status: this.status,
+      isNew: Effect.suspend(() => this.isNew),
+      subject: Effect.suspend(() => this.subject),
+      info: Effect.suspend(() => this.info),
+      expiresAt: Effect.suspend(() => this.expiresAt),
+      timeUntilExpiry: Effect.suspend(() => this.timeUntilExpiry),
+      isElevated: Effect.suspend(() => this.isElevated),
+      handle: Effect.suspend(() => this.handle)
+    }))
+  }
+
+  /** Ends the request: carries out what stands after its outcome. The token change stands whatever happens. */
+  finish(outcome: Outcome): Effect.Effect<TokenChange, SessionError.SessionError> {
+    return Effect.suspend(() => {
+      if (!this.accessed) return Effect.succeed(this.tokenChange)
+      this.state.settle(outcome)
+      if (outcome !== "success") this.messages?.restore()
+      return Effect.map(
+        this.exclusively(Effect.suspend(() => commit(this.state, outcome !== "aborted", this.retries))),
+        () => this.tokenChange
+      )
+    })
+  }
+
+  private get retries(): number {
+    return this.state.runtime.settings.conflictRetries
+  }
+
+  private load() {
+    return Effect.suspend(() => this.state.load())
+  }
+
+  private fresh(): A {
+    return this.state.runtime.definition.data.initial().data
+  }
+
+  private signedIn(): Effect.Effect<void, SessionError.SessionError> {
+    return Effect.flatMap(Effect.suspend(() => this.subject), (subject) =>
+      subject === undefined
+        ? Effect.fail(new SessionError.SessionError({ reason: new SessionError.NotAuthenticated() }))
+        : Effect.void)
+  }
+
+  private change(
+    apply: (envelope: Envelope<A>) => Envelope<A>,
+    options?: { readonly replay?: boolean; readonly stands?: boolean }
+  ): Effect.Effect<Envelope<A>, SessionError.SessionError> {
+    return Effect.suspend(() =>
+      this.state.record({ apply, replay: options?.replay ?? true, stands: options?.stands ?? false })
+    )
+  }
+
+  // Two fibers of one request commit one after the other.
+  private exclusively<B, E>(effect: Effect.Effect<B, E>): Effect.Effect<B, E> {
+    return Effect.suspend(() => {
+      this.semaphore ??= Semaphore.makeUnsafe(1)
+      return Semaphore.withPermit(this.semaphore, effect)
+    })
+  }
+}
+
+const readable = <A>(snapshot: NonNullable<SessionState<A>["snapshot"]>) =>
+  snapshot.stored === undefined ? undefined : snapshot.current
+
+const millisOf = (what: string, input: Duration.Input): number => {
+  const millis = Math.floor(Duration.toMillis(Duration.fromInputUnsafe(input)))
+  if (!(millis >= 1 && millis <= longest)) {
+    throw new RangeError(`${what}: must be a duration of at least 1 millisecond and at most 400 days`)
+  }
+  return millis
+}

@@ -1,0 +1,267 @@
+import type * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type { Current, Identity } from "../CommitPlan.ts"
+import type { Crypto } from "../Crypto.ts"
+import type { Definition, Status } from "../Session.ts"
+import type { Found, SessionBackend } from "../SessionBackend.ts"
+import type { Settings } from "../SessionConfig.ts"
+import type { Client, Envelope, Undecodable } from "../SessionData.ts"
+import * as SessionError from "../SessionError.ts"
+import type { SessionRecord, SessionStoreError } from "../SessionStore.ts"
+import type { Observer } from "./observer.ts"
+
+/** What all requests of one session service share. */
+export interface Runtime<in out A> {
+  readonly definition: Definition<A>
+  readonly settings: Settings
+  readonly backend: SessionBackend["Service"]
+  readonly crypto: Crypto["Service"]
+  readonly clock: Clock.Clock
+  readonly observer: Observer
+}
+
+/** What a request brings. */
+export interface Request {
+  /** The one token the client presented. */
+  readonly token?: string | undefined
+  /** The client presented something that cannot be a token, or several. Its session is `invalid`. */
+  readonly rejected?: "duplicate" | "malformed" | undefined
+  /** Whether the request counts as activity, `true` by default. */
+  readonly active?: boolean | undefined
+  /** What a session created by this request remembers of its client. */
+  readonly client?: (() => Client | undefined) | undefined
+}
+
+/** What the client has to do about its token: keep what it has, take this one, or drop it. */
+export type TokenChange =
+  | { readonly _tag: "Keep" }
+  | { readonly _tag: "Issue"; readonly token: string; readonly expiresIn: number | undefined }
+  | { readonly _tag: "Revoke" }
+
+/** A recorded change. */
+export interface Change<in out A> {
+  readonly apply: (envelope: Envelope<A>) => Envelope<A>
+  /** Whether it may run again on a value it was not meant for. */
+  readonly replay: boolean
+  /** Whether it stands when the request fails. */
+  readonly stands: boolean
+}
+
+/** What was read of the session. */
+export interface Snapshot<out A> {
+  readonly status: Exclude<Status, "unavailable">
+  readonly current: Current | undefined
+  readonly stored: Envelope<A> | undefined
+  readonly problem: Undecodable | undefined
+}
+
+/** How a request ended: all changes stand, those that concern the identity, or only its end. */
+export type Outcome = "success" | "failure" | "aborted"
+
+export const noIdentity: Identity = { renew: false, subject: undefined, authenticated: false }
+const anonymous: Snapshot<never> = { status: "anonymous", current: undefined, stored: undefined, problem: undefined }
+const expired: Snapshot<never> = { ...anonymous, status: "expired" }
+const invalid: Snapshot<never> = { ...anonymous, status: "invalid" }
+
+/** The session of one request: what was read of it and what shall become of it. */
+export class SessionState<in out A> {
+  readonly runtime: Runtime<A>
+  readonly request: Request
+  /** The token that stands for the session now. */
+  token: string | undefined
+  snapshot: Snapshot<A> | undefined = undefined
+  changes: ReadonlyArray<Change<A>> = []
+  identity: Identity = noIdentity
+  /** The session was ended by this request; what follows belongs to a new one. */
+  ended = false
+  touchRequested = false
+  /** The deadline of this session shall move. */
+  lifetimeChanged = false
+  /** The client must learn a new expiry, though the token stays. */
+  reissue = false
+  /** The session was first stored by this request. */
+  created = false
+  tokenChange: TokenChange = { _tag: "Keep" }
+  private working: Envelope<A> | undefined = undefined
+  private first: Envelope<A> | undefined = undefined
+  /** Store time minus local time, known after a read. */
+  private offset = 0
+
+  constructor(runtime: Runtime<A>, request: Request) {
+    this.runtime = runtime
+    this.request = request
+    this.token = request.token
+  }
+
+  /** The store's time. */
+  now(): number {
+    return this.runtime.clock.currentTimeMillisUnsafe() + this.offset
+  }
+
+  /** The envelope of a new session, made once per session. */
+  initial(): Envelope<A> {
+    return this.first ??= this.runtime.definition.data.initial()
+  }
+
+  /** What changes apply to: what is stored, or a new session. */
+  base(snapshot: Snapshot<A>): Envelope<A> {
+    return this.ended || snapshot.stored === undefined ? this.initial() : snapshot.stored
+  }
+
+  /** The session as this request sees it. */
+  envelope(snapshot: Snapshot<A>): Envelope<A> {
+    if (this.working !== undefined) return this.working
+    let envelope = this.base(snapshot)
+    for (const change of this.changes) envelope = change.apply(envelope)
+    return this.working = envelope
+  }
+
+  /** Reads the session, once. Of two fibers that ask at the same time both read; the first answer is taken. */
+  load(): Effect.Effect<Snapshot<A>, SessionError.SessionError> {
+    const snapshot = this.snapshot
+    if (snapshot !== undefined) {
+      return snapshot.problem !== undefined && this.runtime.settings.onInvalid === "fail" && !this.ended
+        ? Effect.fail(
+          new SessionError.SessionError({ reason: new SessionError.Invalid({ problem: snapshot.problem }) })
+        )
+        : Effect.succeed(snapshot)
+    }
+    if (this.token === undefined) {
+      const rejected = this.request.rejected
+      this.snapshot = rejected === undefined ? anonymous : invalid
+      return rejected === undefined
+        ? Effect.succeed(anonymous)
+        : Effect.as(this.observe("rejected", { reason: rejected }), invalid)
+    }
+    return Effect.flatMap(this.read(this.token), () => this.load())
+  }
+
+  private read(token: string): Effect.Effect<void, SessionError.SessionError> {
+    const { backend, clock, observer } = this.runtime
+    const started = clock.currentTimeMillisUnsafe()
+    return Effect.matchEffect(backend.load(token), {
+      onFailure: (error) => this.unavailable(error),
+      onSuccess: (found) => {
+        observer.loadTime(clock.currentTimeMillisUnsafe() - started)
+        return this.snapshot === undefined ? this.take(token, found) : Effect.void
+      }
+    })
+  }
+
+  /** Forgets what was read and reads it again. */
+  reload(token: string): Effect.Effect<Snapshot<A>, SessionError.SessionError> {
+    this.snapshot = undefined
+    this.working = undefined
+    return Effect.map(this.read(token), () => this.snapshot ?? anonymous)
+  }
+
+  // Turns the backend's answer into the snapshot.
+  private take(token: string, found: Found): Effect.Effect<void, SessionError.SessionError> {
+    const { backend, clock, definition } = this.runtime
+    if (found._tag === "Rejected") {
+      this.snapshot = invalid
+      return this.observe("rejected", { reason: "unknown token" })
+    }
+    const { key, lookup } = found
+    switch (lookup._tag) {
+      case "Live": {
+        const { alias, now, record } = lookup
+        this.offset = now - clock.currentTimeMillisUnsafe()
+        const current: Current = { token, key, record, alias }
+        const decoded = definition.data.decode(record.format, record.payload)
+        if (decoded._tag === "Decoded") {
+          this.snapshot = { status: "active", current, stored: decoded.envelope, problem: undefined }
+          return this.observe("loaded", { key, subject: record.subject })
+        }
+        this.snapshot = { status: "invalid", current, stored: undefined, problem: decoded.problem }
+        return this.observe("rejected", { key, subject: record.subject, reason: decoded.problem })
+      }
+      case "Absent":
+        this.snapshot = anonymous
+        return Effect.void
+      case "Expired":
+        this.snapshot = expired
+        return this.observe("expired", { key })
+      case "Superseded":
+        // The renewed id never reached this client, or somebody else has the old one: the family ends.
+        return Effect.matchEffect(backend.apply({ _tag: "Destroy", key: lookup.successor }), {
+          onFailure: (error) => this.unavailable(error),
+          onSuccess: () => {
+            this.snapshot = invalid
+            return this.observe("theftSuspected", { key: lookup.successor })
+          }
+        })
+    }
+  }
+
+  /** Records a change and returns what the session looks like with it. */
+  record(change: Change<A>): Effect.Effect<Envelope<A>, SessionError.SessionError> {
+    return Effect.map(this.load(), (snapshot) => {
+      const next = change.apply(this.envelope(snapshot))
+      this.changes = [...this.changes, change]
+      return this.working = next
+    })
+  }
+
+  /** Ends the session; what is recorded from now on goes into a new one. */
+  end(): void {
+    this.forgetRecorded()
+    this.ended = true
+    this.first = undefined
+  }
+
+  /** Keeps of what was recorded only what stands after the given outcome. */
+  settle(outcome: Outcome): void {
+    if (outcome === "success") return
+    const { ended, identity } = this
+    const standing = outcome === "failure" ? this.changes.filter((change) => change.stands) : []
+    this.forgetRecorded()
+    this.ended = ended
+    if (outcome === "failure") {
+      this.identity = identity
+      this.changes = standing
+    }
+  }
+
+  /** Drops everything that was recorded and not carried out. */
+  forgetRecorded(): void {
+    this.changes = []
+    this.working = undefined
+    this.identity = noIdentity
+    this.ended =
+      this.touchRequested =
+      this.lifetimeChanged =
+      this.reissue =
+        false
+  }
+
+  /** Takes over a session that the store has confirmed. What is recorded applies to it. */
+  adopt(token: string, key: string, record: SessionRecord, stored: Envelope<A>): void {
+    this.token = token
+    this.snapshot = { status: "active", current: { token, key, record, alias: undefined }, stored, problem: undefined }
+    this.working = undefined
+  }
+
+  /** Takes note that the store has forgotten the session. */
+  drop(): void {
+    this.token = undefined
+    this.snapshot = anonymous
+    this.created = false
+  }
+
+  observe(name: Parameters<Observer["observe"]>[0], details?: Parameters<Observer["observe"]>[2]): Effect.Effect<void> {
+    return this.runtime.observer.observe(name, this.now(), details)
+  }
+
+  unavailable(error: SessionStoreError): Effect.Effect<never, SessionError.SessionError> {
+    return this.refuse(new SessionError.Unavailable({ retryAfter: error.reason.retryAfter, cause: error }))
+  }
+
+  /** Fails, and says so to metrics and events. */
+  refuse(reason: SessionError.SessionErrorReason): Effect.Effect<never, SessionError.SessionError> {
+    return Effect.andThen(
+      this.observe("error", { reason: reason._tag }),
+      Effect.fail(new SessionError.SessionError({ reason }))
+    )
+  }
+}

@@ -1,0 +1,282 @@
+/**
+ * Gives every request of an `HttpRouter` its session: cookie in, cookie out.
+ *
+ * The session is read when a handler first asks for it, and committed when the
+ * handler is done, before any header leaves, on every path: success, failure,
+ * defect, redirect, `HEAD`, a streamed body, a client that went away. What the
+ * client is told is therefore always what is stored.
+ *
+ * | the handler | data changes | end, new id, sign-in | the response |
+ * | --- | --- | --- | --- |
+ * | succeeds, whatever its status | stored | stand | its own |
+ * | fails or dies | discarded | stand | its error response |
+ * | is interrupted because the client left | discarded | only the end stands | nobody reads it |
+ *
+ * A commit that fails replaces the response by an error: never a success for
+ * something that was not stored. An outage never clears a cookie.
+ *
+ * @stability unstable
+ * @since 0.1.0
+ */
+import type { Crypto } from "@effect-session/core/Crypto"
+import type { Tag } from "@effect-session/core/Session"
+import type { SessionBackend } from "@effect-session/core/SessionBackend"
+import { SessionConfig } from "@effect-session/core/SessionConfig"
+import { SessionError } from "@effect-session/core/SessionError"
+import * as SessionManager from "@effect-session/core/SessionManager"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Cookies from "effect/http/Cookies"
+import * as HttpEffect from "effect/http/HttpEffect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Types from "effect/Types"
+import * as SessionCookie from "./SessionCookie.ts"
+
+/**
+ * Options of the middleware.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * Attributes of the cookie. By default `__Host-session`, `Secure`, `HttpOnly`,
+   * `SameSite=Lax`; under a preset without a secure transport (`development`,
+   * `testing`) the same without `Secure`, named `session`. Two session services
+   * in one application need two names.
+   */
+  readonly cookie?: SessionCookie.Options | undefined
+  /**
+   * Whether a session remembers the `User-Agent` (256 characters) and the address
+   * it was created or signed in from, for lists of devices. `false` by default.
+   * Behind a proxy the address is the proxy's, unless
+   * `HttpMiddleware.xForwardedHeaders` comes before this middleware.
+   */
+  readonly client?: boolean | undefined
+  /** The response to a session error; {@link toResponse} by default. */
+  readonly onError?: ((error: SessionError) => HttpServerResponse.HttpServerResponse) | undefined
+}
+
+const statuses: { readonly [K in SessionError["reason"]["_tag"]]: number } = {
+  Unavailable: 503,
+  Conflict: 409,
+  Gone: 409,
+  TooLarge: 413,
+  LimitReached: 403,
+  NotAuthenticated: 401,
+  Invalid: 500
+}
+
+/**
+ * Turns a session error into a response without details.
+ *
+ * **Details**
+ *
+ * | reason | status |
+ * | --- | --- |
+ * | `Unavailable` | 503 with `Retry-After` in seconds, 1 unless the store says more |
+ * | `Conflict`, `Gone` | 409 |
+ * | `TooLarge` | 413 |
+ * | `LimitReached` | 403 |
+ * | `NotAuthenticated` | 401 |
+ * | `Invalid` | 500 |
+ *
+ * @stability unstable
+ * @category converting
+ * @since 0.1.0
+ */
+export const toResponse = (error: SessionError): HttpServerResponse.HttpServerResponse => {
+  const { reason } = error
+  const headers: Record<string, string> = { "cache-control": "no-store" }
+  if (reason._tag === "Unavailable") {
+    headers["retry-after"] = String(Math.max(1, Math.ceil((reason.retryAfter ?? 0) / 1000)))
+  }
+  return HttpServerResponse.empty({ status: statuses[reason._tag], headers })
+}
+
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): SessionManager.Outcome =>
+  exit._tag === "Success" ? "success" : Cause.hasInterruptsOnly(exit.cause) ? "aborted" : "failure"
+
+const withVary = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
+  const vary = response.headers["vary"]
+  if (vary === undefined) return HttpServerResponse.setHeader(response, "vary", "Cookie")
+  return /(^|,)\s*(\*|cookie)\s*(,|$)/i.test(vary)
+    ? response
+    : HttpServerResponse.setHeader(response, "vary", `${vary}, Cookie`)
+}
+
+// One cookie of the name, whatever the handler has set; cookies of other names stay.
+const withCookie = (
+  response: HttpServerResponse.HttpServerResponse,
+  cookie: SessionCookie.SessionCookie,
+  header: string
+): HttpServerResponse.HttpServerResponse => {
+  const cacheControl = response.headers["cache-control"]
+  const guarded = cacheControl !== undefined && /(^|,)\s*no-store\s*(,|$)/i.test(cacheControl)
+    ? response
+    : HttpServerResponse.setHeader(response, "cache-control", "no-store")
+  const single = Object.hasOwn(guarded.cookies.cookies, cookie.name)
+    ? HttpServerResponse.removeCookie(guarded, cookie.name)
+    : guarded
+  const present = single.headers["set-cookie"]
+  return present === undefined
+    ? HttpServerResponse.setHeader(single, "set-cookie", header)
+    // A header holds one cookie; a second session's goes beside it.
+    : HttpServerResponse.updateCookies(single, (cookies) => Cookies.merge(cookies, Cookies.fromSetCookie(header)))
+}
+
+/**
+ * A function that gives an HTTP effect its session and answers its session
+ * errors.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export type Middleware<Self> = <E, R>(
+  app: Effect.Effect<HttpServerResponse.HttpServerResponse, E | SessionError, R | Self>
+) => Effect.Effect<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest>
+
+/**
+ * Creates the function that gives an HTTP effect its session, once per
+ * application. {@link layer} and {@link layerGlobal} install it in a router.
+ *
+ * **Gotchas**
+ *
+ * Throws a `CookieConfigError` for cookie attributes that browsers would refuse.
+ *
+ * @stability unstable
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = <Self, A>(
+  tag: Tag<Self, A>,
+  options: Options = {}
+): Effect.Effect<Middleware<Self>, never, SessionBackend | SessionConfig | Crypto> =>
+  Effect.gen(function*() {
+    const settings = yield* SessionConfig
+    const clock = yield* Clock.Clock
+    const manager = yield* SessionManager.make(tag)
+    const cookie = SessionCookie.make({
+      ...(settings.secureTransport ? {} : { name: "session", secure: false }),
+      ...options.cookie
+    })
+    const onError = options.onError ?? toResponse
+    const clientOf = (request: HttpServerRequest.HttpServerRequest) => () => ({
+      agent: request.headers["user-agent"]?.slice(0, 256),
+      address: Option.getOrUndefined(request.remoteAddress)
+    })
+
+    const dress = (
+      response: HttpServerResponse.HttpServerResponse,
+      change: SessionManager.TokenChange
+    ): HttpServerResponse.HttpServerResponse => {
+      const varied = withVary(response)
+      switch (change._tag) {
+        case "Keep":
+          return varied
+        case "Issue": {
+          const now = clock.currentTimeMillisUnsafe()
+          const lifetime = change.expiresIn === undefined
+            ? undefined
+            : { maxAge: Math.min(change.expiresIn, SessionCookie.maximumLifetime), now }
+          // A session that ends this very millisecond needs no cookie any more.
+          return lifetime?.maxAge === 0
+            ? withCookie(varied, cookie, SessionCookie.clear(cookie))
+            : withCookie(varied, cookie, SessionCookie.set(cookie, change.token, lifetime))
+        }
+        case "Revoke":
+          return withCookie(varied, cookie, SessionCookie.clear(cookie))
+      }
+    }
+
+    return <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E | SessionError, R | Self>) =>
+      Effect.withFiber<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest>((fiber) => {
+        const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
+        const candidate = SessionCookie.read(cookie, request.headers["cookie"])
+        const client = options.client === true ? clientOf(request) : undefined
+        const session = manager.open(
+          candidate === SessionCookie.Duplicate ? { rejected: "duplicate", client } : { token: candidate, client }
+        )
+        let outcome: SessionManager.Outcome = "success"
+
+        // A handler that fails or dies would leave the request without any response.
+        HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, (_request, response) =>
+          session.accessed
+            ? Effect.matchCauseEffect(session.finish(outcome), {
+              onSuccess: (change) => Effect.sync(() => dress(response, change)),
+              onFailure: (cause) => {
+                const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+                const failed = error === undefined ? HttpServerResponse.empty({ status: 500 }) : onError(error)
+                const report = error === undefined
+                  ? Effect.logError("A session could not be committed", cause)
+                  : Effect.void
+                return Effect.as(report, dress(failed, session.tokenChange))
+              }
+            })
+            : Effect.succeed(response))
+
+        const observed = Effect.onExitPrimitive(app, (exit) => {
+          outcome = outcomeOf(exit)
+          return undefined
+        })
+        // What is left of E | SessionError without SessionError is E, of R | Self without Self is R.
+        return Effect.provideService(observed, tag, session).pipe(
+          Effect.catchIf(isSessionError, (error) => Effect.succeed(onError(error)))
+        ) as Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+      })
+  })
+
+const isSessionError = (error: unknown): error is SessionError => error instanceof SessionError
+
+/**
+ * Installs the middleware for the routes it is provided to.
+ *
+ * **Details**
+ *
+ * Routes may use the session, and may leave `SessionError`s unhandled: the
+ * middleware answers them.
+ *
+ * @stability unstable
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = <Self, A>(tag: Tag<Self, A>, options?: Options): Layer.Layer<
+  HttpRouter.Request.From<"Requires", Self> | HttpRouter.Request.From<"Error", SessionError>,
+  never,
+  SessionBackend | SessionConfig | Crypto
+> => HttpRouter.middleware<{ provides: Self; handles: SessionError }>()(forRouter(tag, options)).layer
+
+/**
+ * Installs the middleware for every route of the application.
+ *
+ * @stability unstable
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerGlobal = <Self, A>(tag: Tag<Self, A>, options?: Options): Layer.Layer<
+  | HttpRouter.Request.From<"Requires", Self>
+  | HttpRouter.Request.From<"Error", SessionError>
+  | HttpRouter.Request.From<"GlobalRequires", Self>
+  | HttpRouter.Request.From<"GlobalError", SessionError>,
+  never,
+  SessionBackend | SessionConfig | Crypto | HttpRouter.HttpRouter
+> => HttpRouter.middleware<{ provides: Self; handles: SessionError }>()(forRouter(tag, options), { global: true })
+
+const forRouter = <Self, A>(tag: Tag<Self, A>, options?: Options) =>
+  Effect.map(make(tag, options), (middleware) =>
+  (
+    app: Effect.Effect<HttpServerResponse.HttpServerResponse, Types.unhandled | SessionError, Self>
+  ): Effect.Effect<
+    HttpServerResponse.HttpServerResponse,
+    Types.unhandled,
+    HttpServerRequest.HttpServerRequest
+  > => middleware<Types.unhandled, never>(app))
