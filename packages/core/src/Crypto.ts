@@ -124,7 +124,7 @@ export const makeWith: (
       if (!SessionToken.isToken(token)) return Effect.undefined
       const key = hashKeys.get(SessionToken.keyId(token))
       if (key === undefined) return Effect.undefined
-      return Effect.map(sha256(key + token), (hash) => SessionToken.bucket(token) + hash)
+      return Effect.mapEager(sha256(key + token), (hash) => SessionToken.bucket(token) + hash)
     },
     handleOf: (key) => Effect.map(sha256(handleKey + key), (hash) => hash.slice(0, 22))
   })

@@ -15,7 +15,7 @@ import { hash } from "node:crypto"
 import * as Crypto from "./Crypto.ts"
 import type { SessionConfig, SessionConfigError } from "./SessionConfig.ts"
 
-const sha256: Crypto.Sha256 = (text) => Effect.sync(() => hash("sha256", text, "base64url"))
+const sha256: Crypto.Sha256 = (text) => Effect.succeed(hash("sha256", text, "base64url"))
 
 /**
  * Provides the service with a random source of your own, a seeded one in tests

@@ -124,7 +124,7 @@ export const make: (
     return SessionBackend.of({
       name,
       load: (token) =>
-        Effect.flatMap(crypto.hashId(token), (key) =>
+        Effect.flatMapEager(crypto.hashId(token), (key) =>
           key === undefined
             ? rejected
             : Effect.map(store.load(key), (lookup): Found => ({ _tag: "Found", key, lookup }))),

@@ -15,11 +15,15 @@
  * service is not a session of another, whatever the shapes of their data. Data of an older version runs through the migrations, one step at
  * a time; what cannot be decoded is an outcome, never an exception.
  *
+ * Decoded data is shared by the requests that read the same payload, and is
+ * therefore frozen where it is plain (objects, arrays and primitive values).
+ *
  * @stability unstable
  * @since 0.1.0
  */
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
+import { DecodeCache, freeze, isPlain } from "./internal/decodeCache.ts"
 import type { Payload } from "./SessionStore.ts"
 
 /**
@@ -119,7 +123,10 @@ export type Migrations = { readonly [version: number]: (data: Schema.Json) => Sc
 export interface Options<A> {
   /** Schema of the data. Dates, maps, sets and big integers survive through it. */
   readonly data: Schema.Codec<A, unknown>
-  /** Data of a new session, or a function that makes it. */
+  /**
+   * Data of a new session, or a function that makes it. A value is shared by all
+   * new sessions and frozen; data with dates, maps or sets needs a function.
+   */
   readonly initial: A | (() => A)
   /** Version of the data's shape, 1 by default. Raise it with every incompatible change. */
   readonly version?: number | undefined
@@ -197,6 +204,9 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
   const encodeData = Schema.encodeExit(codec)
   const initial = options.initial
   const makeInitial = typeof initial === "function" ? initial as () => A : () => initial
+  if (typeof initial !== "function" && isPlain(initial)) freeze(initial)
+
+  const cache = new DecodeCache<Decoded<A>>()
 
   const undecodable = (problem: Undecodable): Decoded<A> => ({ _tag: "Undecodable", problem })
 
@@ -212,6 +222,8 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
     decode: (writtenFormat, payload) => {
       if (writtenFormat > format) return undecodable("newer")
       if (writtenFormat !== format || typeof payload !== "string") return undecodable("syntax")
+      const known = cache.get(payload)
+      if (known !== undefined) return known
       let json: unknown
       try {
         json = JSON.parse(payload)
@@ -244,7 +256,7 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
             persistent: typeof json.o.p === "boolean" ? json.o.p : undefined
           }
           : undefined
-        return {
+        const result: Decoded<A> = {
           _tag: "Decoded",
           envelope: {
             data: decoded.value,
@@ -256,6 +268,12 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
               : undefined
           }
         }
+        // Shared between requests from here on, so nobody may change it. Other objects than plain ones cannot be frozen.
+        if (isPlain(decoded.value)) {
+          freeze(decoded.value)
+          cache.set(payload, result)
+        }
+        return result
       } catch {
         return undecodable("shape")
       }

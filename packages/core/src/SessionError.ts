@@ -137,13 +137,37 @@ export class NotAuthenticated
 }
 
 /**
+ * The request is over and its session was committed: what is written now would
+ * be lost. Write before the response is returned, or `commit` first.
+ *
+ * @stability unstable
+ * @category errors
+ * @since 0.1.0
+ */
+export class Finished extends Schema.Error<Finished>("@effect-session/core/SessionError/Finished")({
+  _tag: Schema.tag("Finished")
+}) {
+  override get message(): string {
+    return "The session was used after its request had ended; nothing was stored"
+  }
+}
+
+/**
  * Union of the reasons carried by `SessionError`.
  *
  * @stability unstable
  * @category errors
  * @since 0.1.0
  */
-export type SessionErrorReason = Unavailable | Conflict | Gone | TooLarge | Invalid | LimitReached | NotAuthenticated
+export type SessionErrorReason =
+  | Unavailable
+  | Conflict
+  | Gone
+  | TooLarge
+  | Invalid
+  | LimitReached
+  | NotAuthenticated
+  | Finished
 
 /**
  * Error of a session, wrapping a concrete failure `reason`.
@@ -168,7 +192,7 @@ export type SessionErrorReason = Unavailable | Conflict | Gone | TooLarge | Inva
  */
 export class SessionError extends Schema.Error<SessionError>("@effect-session/core/SessionError/SessionError")({
   _tag: Schema.tag("SessionError"),
-  reason: Schema.Union([Unavailable, Conflict, Gone, TooLarge, Invalid, LimitReached, NotAuthenticated])
+  reason: Schema.Union([Unavailable, Conflict, Gone, TooLarge, Invalid, LimitReached, NotAuthenticated, Finished])
 }) {
   override get message(): string {
     return this.reason.message

@@ -10,10 +10,14 @@
  * | --- | --- | --- | --- |
  * | succeeds, whatever its status | stored | stand | its own |
  * | fails or dies | discarded | stand | its error response |
- * | is interrupted because the client left | discarded | only the end stands | nobody reads it |
+ * | is interrupted, as when the client left | discarded | only the end stands | nobody reads it |
  *
  * A commit that fails replaces the response by an error: never a success for
  * something that was not stored. An outage never clears a cookie.
+ *
+ * Several session services in one request are committed one after the other,
+ * the one nearest to the route first. If one of them cannot be, the data changes
+ * of those after it are discarded.
  *
  * @stability unstable
  * @since 0.1.0
@@ -32,6 +36,7 @@ import type * as Exit from "effect/Exit"
 import * as Cookies from "effect/http/Cookies"
 import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServerError from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Layer from "effect/Layer"
@@ -72,7 +77,8 @@ const statuses: { readonly [K in SessionError["reason"]["_tag"]]: number } = {
   TooLarge: 413,
   LimitReached: 403,
   NotAuthenticated: 401,
-  Invalid: 500
+  Invalid: 500,
+  Finished: 500
 }
 
 /**
@@ -87,7 +93,7 @@ const statuses: { readonly [K in SessionError["reason"]["_tag"]]: number } = {
  * | `TooLarge` | 413 |
  * | `LimitReached` | 403 |
  * | `NotAuthenticated` | 401 |
- * | `Invalid` | 500 |
+ * | `Invalid`, `Finished` | 500 |
  *
  * @stability unstable
  * @category converting
@@ -102,8 +108,25 @@ export const toResponse = (error: SessionError): HttpServerResponse.HttpServerRe
   return HttpServerResponse.empty({ status: statuses[reason._tag], headers })
 }
 
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): SessionManager.Outcome =>
-  exit._tag === "Success" ? "success" : Cause.hasInterruptsOnly(exit.cause) ? "aborted" : "failure"
+const outcomeOf = (exit: Exit.Exit<unknown, unknown>): SessionManager.Outcome => {
+  if (exit._tag === "Success") return "success"
+  // A clean-up that fails after the client left does not bring the client back.
+  return Cause.hasInterruptsOnly(exit.cause) || exit.cause.reasons.some(isClientAbort) ? "aborted" : "failure"
+}
+
+const isClientAbort = (reason: Cause.Reason<unknown>): boolean =>
+  reason._tag === "Interrupt" && reason.annotations.has(HttpServerError.ClientAbort.key)
+
+/** What the sessions of one request know of each other. */
+interface Siblings {
+  /** The cookies they have decided on. A response that replaces another one carries them on. */
+  readonly cookies: ReadonlyArray<readonly [cookie: SessionCookie.SessionCookie, header: string]>
+  /** Whether one of them could not be committed. */
+  readonly failed: boolean
+}
+
+const siblings = new WeakMap<HttpServerRequest.HttpServerRequest, Siblings>()
+const none: Siblings = { cookies: [], failed: false }
 
 const withVary = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
   const vary = response.headers["vary"]
@@ -127,7 +150,7 @@ const withCookie = (
     ? HttpServerResponse.removeCookie(guarded, cookie.name)
     : guarded
   const present = single.headers["set-cookie"]
-  return present === undefined
+  return present === undefined || present.slice(0, present.indexOf("=")).trim() === cookie.name
     ? HttpServerResponse.setHeader(single, "set-cookie", header)
     // A header holds one cookie; a second session's goes beside it.
     : HttpServerResponse.updateCookies(single, (cookies) => Cookies.merge(cookies, Cookies.fromSetCookie(header)))
@@ -175,27 +198,58 @@ export const make = <Self, A>(
       address: Option.getOrUndefined(request.remoteAddress)
     })
 
+    const headerOf = (change: SessionManager.TokenChange): string | undefined => {
+      if (change._tag === "Keep") return undefined
+      if (change._tag === "Revoke" || change.expiresIn === 0) return SessionCookie.clear(cookie)
+      return change.expiresIn === undefined
+        ? SessionCookie.set(cookie, change.token)
+        : SessionCookie.set(cookie, change.token, {
+          maxAge: Math.min(change.expiresIn, SessionCookie.maximumLifetime),
+          now: clock.currentTimeMillisUnsafe()
+        })
+    }
+
     const dress = (
+      request: HttpServerRequest.HttpServerRequest,
       response: HttpServerResponse.HttpServerResponse,
       change: SessionManager.TokenChange
     ): HttpServerResponse.HttpServerResponse => {
       const varied = withVary(response)
-      switch (change._tag) {
-        case "Keep":
-          return varied
-        case "Issue": {
-          const now = clock.currentTimeMillisUnsafe()
-          const lifetime = change.expiresIn === undefined
-            ? undefined
-            : { maxAge: Math.min(change.expiresIn, SessionCookie.maximumLifetime), now }
-          // A session that ends this very millisecond needs no cookie any more.
-          return lifetime?.maxAge === 0
-            ? withCookie(varied, cookie, SessionCookie.clear(cookie))
-            : withCookie(varied, cookie, SessionCookie.set(cookie, change.token, lifetime))
-        }
-        case "Revoke":
-          return withCookie(varied, cookie, SessionCookie.clear(cookie))
-      }
+      const header = headerOf(change)
+      if (header === undefined) return varied
+      const { cookies, failed } = siblings.get(request) ?? none
+      siblings.set(request, { cookies: [...cookies, [cookie, header]], failed })
+      return withCookie(varied, cookie, header)
+    }
+
+    const errorResponse = (
+      request: HttpServerRequest.HttpServerRequest,
+      cause: Cause.Cause<SessionError>
+    ): HttpServerResponse.HttpServerResponse => {
+      const { cookies } = siblings.get(request) ?? none
+      siblings.set(request, { cookies, failed: true })
+      const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+      let response = error === undefined ? internalError : onError(error)
+      for (const [cookie, header] of cookies) response = withCookie(response, cookie, header)
+      return response
+    }
+
+    // A pre-response handler that fails or dies would leave the request without any response.
+    const commit = (
+      session: SessionManager.OpenSession<A>,
+      outcome: SessionManager.Outcome
+    ): HttpEffect.PreResponseHandler =>
+    (request, response) => {
+      if (!session.accessed) return Effect.succeed(response)
+      const standing = outcome === "success" && siblings.get(request)?.failed === true ? "failure" : outcome
+      return session.finish(standing).pipe(
+        Effect.map((change) => dress(request, response, change)),
+        Effect.catchCause((cause) => {
+          const report = Cause.hasDies(cause) ? Effect.logError("A session could not be committed", cause) : Effect.void
+          return Effect.map(report, () => dress(request, errorResponse(request, cause), session.tokenChange))
+        }),
+        Effect.catchCause((cause) => Effect.as(Effect.logError("A response could not be made", cause), internalError))
+      )
     }
 
     return <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E | SessionError, R | Self>) =>
@@ -206,26 +260,10 @@ export const make = <Self, A>(
         const session = manager.open(
           candidate === SessionCookie.Duplicate ? { rejected: "duplicate", client } : { token: candidate, client }
         )
-        let outcome: SessionManager.Outcome = "success"
-
-        // A handler that fails or dies would leave the request without any response.
-        HttpEffect.appendPreResponseHandlerUnsafe(fiber.context, (_request, response) =>
-          session.accessed
-            ? Effect.matchCauseEffect(session.finish(outcome), {
-              onSuccess: (change) => Effect.sync(() => dress(response, change)),
-              onFailure: (cause) => {
-                const error = Option.getOrUndefined(Cause.findErrorOption(cause))
-                const failed = error === undefined ? HttpServerResponse.empty({ status: 500 }) : onError(error)
-                const report = error === undefined
-                  ? Effect.logError("A session could not be committed", cause)
-                  : Effect.void
-                return Effect.as(report, dress(failed, session.tokenChange))
-              }
-            })
-            : Effect.succeed(response))
-
+        const { context } = fiber
+        // Only now, so that it comes after the handlers of the routes, which may use the session too.
         const observed = Effect.onExitPrimitive(app, (exit) => {
-          outcome = outcomeOf(exit)
+          HttpEffect.appendPreResponseHandlerUnsafe(context, commit(session, outcomeOf(exit)))
           return undefined
         })
         // What is left of E | SessionError without SessionError is E, of R | Self without Self is R.
@@ -234,6 +272,8 @@ export const make = <Self, A>(
         ) as Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
       })
   })
+
+const internalError = HttpServerResponse.empty({ status: 500, headers: { "cache-control": "no-store" } })
 
 const isSessionError = (error: unknown): error is SessionError => error instanceof SessionError
 

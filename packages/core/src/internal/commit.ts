@@ -32,6 +32,7 @@ export const commit = <A>(
   const envelope = state.envelope(snapshot)
   const current = snapshot.stored !== undefined || state.ended ? snapshot.current : undefined
   const stays = current !== undefined && !state.ended
+  if (current === undefined && !state.hasRecorded()) return done
   const payload = stays && state.changes.length === 0 ? current.record.payload : data.encode(envelope)
   if (payload === undefined) return state.refuse(new SessionError.Invalid({ problem: "encoding" }))
   const plan = CommitPlan.make({
@@ -49,7 +50,7 @@ export const commit = <A>(
     now: state.now(),
     settings: state.runtime.settings
   })
-  if (plan._tag === "ReadOnly") return state.refuse(new SessionError.Gone())
+  if (plan._tag === "ReadOnly") return Effect.asVoid(over(state))
   const attempt = { snapshot, envelope, covered: state.changes.length, mayRenewByAge, retries }
   return state.ended && plan.steps[0]?._tag !== "Destroy"
     ? Effect.andThen(noteEnd(state), carryOut(state, attempt, plan.steps, 0))
@@ -158,10 +159,9 @@ const again = <A>(state: SessionState<A>, attempt: Attempt<A>): Effect.Effect<tr
   Effect.andThen(Effect.yieldNow, Effect.suspend(() => state.reload(attempt.snapshot.current!.token))).pipe(
     Effect.flatMap((snapshot) =>
       snapshot.status === "active"
-        ? commit(state, attempt.mayRenewByAge, attempt.retries - 1)
-        : state.refuse(new SessionError.Gone())
-    ),
-    Effect.as(true as const)
+        ? Effect.as(commit(state, attempt.mayRenewByAge, attempt.retries - 1), true as const)
+        : over(state)
+    )
   )
 
 // A request that only wanted to renew the id by age has lost nothing when another one did it first.
@@ -171,8 +171,15 @@ const gone = <A>(state: SessionState<A>, attempt: Attempt<A>): Effect.Effect<tru
     (snapshot) =>
       snapshot.current?.alias !== undefined && state.changes.length === 0 && !state.identity.renew
         ? Effect.succeed(true)
-        : state.refuse(new SessionError.Gone())
+        : over(state)
   )
+
+// Nothing is written to a session that is over. A sign-in does not need the one it began with: it begins a new one.
+const over = <A>(state: SessionState<A>): Effect.Effect<true, SessionError.SessionError> => {
+  if (state.identity.subject === undefined) return state.refuse(new SessionError.Gone())
+  state.startOver()
+  return Effect.as(commit(state, false, 0), true as const)
+}
 
 // Changes that were recorded while the commit was under way stay recorded.
 const settleRecorded = <A>(state: SessionState<A>, covered: number): void => {

@@ -83,7 +83,7 @@ export class SessionFlash<in out A> implements Flash {
   }
 
   private drop(matches: Matches): Effect.Effect<void, SessionError.SessionError> {
-    return Effect.flatMap(this.state.load(), (snapshot) => {
+    return Effect.flatMap(Effect.suspend(() => this.state.loadForWriting()), (snapshot) => {
       this.delivered = this.delivered.filter((message) => !matches(message))
       return this.state.envelope(snapshot).flash.some(matches)
         ? this.change((flash) => flash.filter((message) => !matches(message)))
@@ -105,10 +105,13 @@ export class SessionFlash<in out A> implements Flash {
   }
 
   private claim(matches: Matches): Effect.Effect<void, SessionError.SessionError> {
-    return Effect.flatMap(this.state.load(), (snapshot) =>
-      this.waiting(snapshot, matches).length === 0
-        ? Effect.void
-        : this.exclusively(Effect.suspend(() => this.take(matches, this.state.runtime.settings.conflictRetries))))
+    return Effect.flatMap(
+      this.state.load(),
+      (snapshot) =>
+        this.waiting(snapshot, matches).length === 0 || this.state.finished
+          ? Effect.void
+          : this.exclusively(Effect.suspend(() => this.take(matches, this.state.runtime.settings.conflictRetries)))
+    )
   }
 
   // What is stored and was not discarded by this request. An alias is read-only: its successor delivers.

@@ -125,14 +125,14 @@ export class SessionHandle<in out A> implements Session<A> {
   }
 
   get destroy(): Effect.Effect<void, SessionError.SessionError> {
-    return Effect.map(this.state.load(), () => this.state.end()).pipe(
+    return Effect.map(this.loadForWriting(), () => this.state.end()).pipe(
       // What cannot be decoded can still be ended.
       Effect.catchReason("SessionError", "Invalid", () => Effect.sync(() => this.state.end()))
     )
   }
 
   get renew(): Effect.Effect<void, SessionError.SessionError> {
-    return Effect.map(this.load(), () => {
+    return Effect.map(this.loadForWriting(), () => {
       this.state.identity = { ...this.state.identity, renew: true }
     })
   }
@@ -175,7 +175,7 @@ export class SessionHandle<in out A> implements Session<A> {
   }
 
   get touch(): Effect.Effect<void, SessionError.SessionError> {
-    return Effect.map(this.load(), () => {
+    return Effect.map(this.loadForWriting(), () => {
       this.state.touchRequested = true
     })
   }
@@ -202,7 +202,15 @@ export class SessionHandle<in out A> implements Session<A> {
   }
 
   get commit(): Effect.Effect<void, SessionError.SessionError> {
-    return this.exclusively(Effect.suspend(() => commit(this.state, true, this.retries)))
+    return this.exclusively(Effect.suspend(() =>
+      this.state.finished
+        ? this.state.refuse(new SessionError.Finished())
+        : Effect.tapError(commit(this.state, true, this.retries), ({ reason }) =>
+          // What was refused for good is not tried again at the end of the request; an outage may be over by then.
+          Effect.sync(() => {
+            if (reason._tag !== "Unavailable") this.state.forgetRecorded()
+          }))
+    ))
   }
 
   get readonly(): Effect.Effect<ReadonlySession<A>> {
@@ -222,13 +230,15 @@ export class SessionHandle<in out A> implements Session<A> {
   /** Ends the request: carries out what stands after its outcome. The token change stands whatever happens. */
   finish(outcome: Outcome): Effect.Effect<TokenChange, SessionError.SessionError> {
     return Effect.suspend(() => {
+      this.state.finished = true
       if (!this.accessed) return Effect.succeed(this.tokenChange)
-      this.state.settle(outcome)
-      if (outcome !== "success") this.messages?.restore()
-      return Effect.map(
-        this.exclusively(Effect.suspend(() => commit(this.state, outcome !== "aborted", this.retries))),
-        () => this.tokenChange
-      )
+      if (outcome !== "success") {
+        this.state.settle(outcome)
+        this.messages?.restore()
+      }
+      const finished = Effect.suspend(() => commit(this.state, outcome !== "aborted", this.retries))
+      // Most requests only read, and nobody else can be at it without the semaphore.
+      return Effect.map(this.semaphore === undefined ? finished : this.exclusively(finished), () => this.tokenChange)
     })
   }
 
@@ -240,15 +250,22 @@ export class SessionHandle<in out A> implements Session<A> {
     return Effect.suspend(() => this.state.load())
   }
 
+  private loadForWriting() {
+    return Effect.suspend(() => this.state.loadForWriting())
+  }
+
   private fresh(): A {
     return this.state.runtime.definition.data.initial().data
   }
 
   private signedIn(): Effect.Effect<void, SessionError.SessionError> {
-    return Effect.flatMap(Effect.suspend(() => this.subject), (subject) =>
-      subject === undefined
-        ? Effect.fail(new SessionError.SessionError({ reason: new SessionError.NotAuthenticated() }))
-        : Effect.void)
+    return Effect.flatMap(
+      Effect.andThen(this.loadForWriting(), Effect.suspend(() => this.subject)),
+      (subject) =>
+        subject === undefined
+          ? Effect.fail(new SessionError.SessionError({ reason: new SessionError.NotAuthenticated() }))
+          : Effect.void
+    )
   }
 
   private change(

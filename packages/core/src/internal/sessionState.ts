@@ -79,9 +79,12 @@ export class SessionState<in out A> {
   lifetimeChanged = false
   /** The client must learn a new expiry, though the token stays. */
   reissue = false
+  /** The request is over. */
+  finished = false
   /** The session was first stored by this request. */
   created = false
   tokenChange: TokenChange = { _tag: "Keep" }
+  private reloading = false
   private working: Envelope<A> | undefined = undefined
   private first: Envelope<A> | undefined = undefined
   /** Store time minus local time, known after a read. */
@@ -133,26 +136,28 @@ export class SessionState<in out A> {
         ? Effect.succeed(anonymous)
         : Effect.as(this.observe("rejected", { reason: rejected }), invalid)
     }
-    return Effect.flatMap(this.read(this.token), () => this.load())
+    return this.read(this.token)
   }
 
-  private read(token: string): Effect.Effect<void, SessionError.SessionError> {
+  private read(token: string): Effect.Effect<Snapshot<A>, SessionError.SessionError> {
     const { backend, clock, observer } = this.runtime
     const started = clock.currentTimeMillisUnsafe()
     return Effect.matchEffect(backend.load(token), {
       onFailure: (error) => this.unavailable(error),
       onSuccess: (found) => {
         observer.loadTime(clock.currentTimeMillisUnsafe() - started)
-        return this.snapshot === undefined ? this.take(token, found) : Effect.void
+        const taken = this.snapshot === undefined ? this.take(token, found) : Effect.void
+        return taken === Effect.void ? this.load() : Effect.flatMap(taken, () => this.load())
       }
     })
   }
 
   /** Forgets what was read and reads it again. */
   reload(token: string): Effect.Effect<Snapshot<A>, SessionError.SessionError> {
+    this.reloading = true
     this.snapshot = undefined
     this.working = undefined
-    return Effect.map(this.read(token), () => this.snapshot ?? anonymous)
+    return this.read(token)
   }
 
   // Turns the backend's answer into the snapshot.
@@ -183,6 +188,11 @@ export class SessionState<in out A> {
         this.snapshot = expired
         return this.observe("expired", { key })
       case "Superseded":
+        // A request that began before the renewal and took long is late, not a thief.
+        if (this.reloading) {
+          this.snapshot = anonymous
+          return Effect.void
+        }
         // The renewed id never reached this client, or somebody else has the old one: the family ends.
         return Effect.matchEffect(backend.apply({ _tag: "Destroy", key: lookup.successor }), {
           onFailure: (error) => this.unavailable(error),
@@ -196,11 +206,16 @@ export class SessionState<in out A> {
 
   /** Records a change and returns what the session looks like with it. */
   record(change: Change<A>): Effect.Effect<Envelope<A>, SessionError.SessionError> {
-    return Effect.map(this.load(), (snapshot) => {
+    return Effect.map(this.loadForWriting(), (snapshot) => {
       const next = change.apply(this.envelope(snapshot))
       this.changes = [...this.changes, change]
       return this.working = next
     })
+  }
+
+  /** Reads the session for an operation that writes, which is too late once the request is over. */
+  loadForWriting(): Effect.Effect<Snapshot<A>, SessionError.SessionError> {
+    return this.finished ? this.refuse(new SessionError.Finished()) : this.load()
   }
 
   /** Ends the session; what is recorded from now on goes into a new one. */
@@ -223,6 +238,11 @@ export class SessionState<in out A> {
     }
   }
 
+  /** Whether there is anything to carry out. */
+  hasRecorded(): boolean {
+    return this.changes.length > 0 || this.identity !== noIdentity || this.ended
+  }
+
   /** Drops everything that was recorded and not carried out. */
   forgetRecorded(): void {
     this.changes = []
@@ -240,6 +260,12 @@ export class SessionState<in out A> {
     this.token = token
     this.snapshot = { status: "active", current: { token, key, record, alias: undefined }, stored, problem: undefined }
     this.working = undefined
+  }
+
+  /** What was recorded shall go into a new session: the one it was meant for is over. */
+  startOver(): void {
+    this.drop()
+    this.working = this.first = undefined
   }
 
   /** Takes note that the store has forgotten the session. */

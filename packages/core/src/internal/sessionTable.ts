@@ -37,38 +37,42 @@ const firstSlot = 2
 const anonymousList = 0
 const signedInList = 1
 
-const pageBits = 10
+const pageBits = 12
 const pageSize = 1 << pageBits
 const pageMask = pageSize - 1
 
-// Columns of `numbers`, one cache line for each slot. A version of 0 marks a free slot.
-const version = 0
-const createdAt = 1
-const issuedAt = 2
-const authenticatedAt = 3
-const lastSeenAt = 4
-const idleTimeout = 5
-const expiresAt = 6
+// What a slot holds.
+const nothing = 0
+const text = 1
+const bytes = 2
+
+// Columns of `numbers`: what a load reads lies together.
+const lastSeenAt = 0
+const idleTimeout = 1
+const expiresAt = 2
+const version = 3
+const createdAt = 4
+const issuedAt = 5
+const authenticatedAt = 6
 const format = 7
 
-// Columns of `links`: neighbours by use, and among the sessions of one subject. Free slots are chained by `newer`.
+// Columns of `uses`, neighbours by use; free slots are chained by `newer`. Columns of `signIns`, neighbours by sign-in
+// among the sessions of one subject.
 const older = 0
 const newer = 1
-const before = 2
-const after = 3
-
-const column = <A>(empty: A): Array<A> => Array.from({ length: pageSize }, () => empty)
-
-class Page {
-  readonly keys: Array<string> = column("")
-  readonly payloads: Array<Payload> = column<Payload>("")
-  readonly subjects: Array<string | undefined> = column<string | undefined>(undefined)
-  readonly aliases: Array<Alias | undefined> = column<Alias | undefined>(undefined)
-  readonly numbers: Float64Array = new Float64Array(pageSize * 8)
-  readonly links: Int32Array = new Int32Array(pageSize * 4)
-}
 
 const copy = (payload: Payload): Payload => typeof payload === "string" ? payload : new Uint8Array(payload)
+
+class Page {
+  readonly kinds: Uint8Array = new Uint8Array(pageSize)
+  readonly numbers: Float64Array = new Float64Array(pageSize * 8)
+  readonly uses: Int32Array = new Int32Array(pageSize * 2)
+  readonly signIns: Int32Array = new Int32Array(pageSize * 2)
+  readonly keys: Array<string> = new Array<string>(pageSize).fill("")
+  readonly payloads: Array<Payload> = new Array<Payload>(pageSize).fill("")
+  readonly subjects: Array<string | undefined> = new Array<string | undefined>(pageSize).fill(undefined)
+  readonly aliases: Array<Alias | undefined> = new Array<Alias | undefined>(pageSize).fill(undefined)
+}
 
 /** @internal */
 export class SessionTable {
@@ -89,8 +93,8 @@ export class SessionTable {
   constructor(capacity: number) {
     this.capacity = capacity
     for (const list of [anonymousList, signedInList]) {
-      this.setLink(list, older, list)
-      this.setLink(list, newer, list)
+      this.setUse(list, older, list)
+      this.setUse(list, newer, list)
     }
   }
 
@@ -111,7 +115,7 @@ export class SessionTable {
   }
 
   isUsed(slot: number): boolean {
-    return this.number(slot, version) !== 0
+    return this.page(slot).kinds[slot & pageMask] !== nothing
   }
 
   isLive(slot: number, now: number): boolean {
@@ -149,14 +153,15 @@ export class SessionTable {
       expiresAt: numbers[row + expiresAt],
       subject: page.subjects[index],
       format: numbers[row + format],
-      payload: copy(page.payloads[index])
+      // Looking at the payload itself would cost a read of memory that is cold.
+      payload: page.kinds[index] === text ? page.payloads[index] : copy(page.payloads[index])
     }
   }
 
   /** Marks a session as the one used last. */
   use(slot: number): void {
     const list = this.page(slot).subjects[slot & pageMask] === undefined ? anonymousList : signedInList
-    if (this.link(list, older) === slot) return
+    if (this.useOf(list, older) === slot) return
     this.unlinkUse(slot)
     this.linkUse(slot, list)
   }
@@ -170,8 +175,8 @@ export class SessionTable {
   /** Makes room for one session more: an expired one that is due to go, an anonymous one, or any. */
   makeRoom(now: number): void {
     if (this.total < this.capacity) return
-    const stranger = this.link(anonymousList, newer)
-    const member = this.link(signedInList, newer)
+    const stranger = this.useOf(anonymousList, newer)
+    const member = this.useOf(signedInList, newer)
     const victim = stranger === anonymousList || (member !== signedInList && !this.isLive(member, now))
       ? member
       : stranger
@@ -207,6 +212,7 @@ export class SessionTable {
     numbers[row + idleTimeout] = record.idleTimeout
     numbers[row + expiresAt] = record.expiresAt
     numbers[row + format] = record.format
+    page.kinds[index] = typeof record.payload === "string" ? text : bytes
     page.payloads[index] = copy(record.payload)
   }
 
@@ -243,8 +249,8 @@ export class SessionTable {
     page.aliases[index] = undefined
     page.keys[index] = ""
     page.payloads[index] = ""
-    page.numbers[(index << 3) + version] = 0
-    this.setLink(slot, newer, this.free)
+    page.kinds[index] = nothing
+    this.setUse(slot, newer, this.free)
     this.free = slot
     if (--this.total === 0) {
       this.pages.length = 1
@@ -267,7 +273,7 @@ export class SessionTable {
     let slot = oldest
     do {
       if (this.isLive(slot, now)) slots.push(slot)
-      slot = this.link(slot, after)
+      slot = this.signInBeside(slot, newer)
     } while (slot !== oldest)
     return slots
   }
@@ -280,18 +286,26 @@ export class SessionTable {
     return this.page(slot).numbers[((slot & pageMask) << 3) + name]
   }
 
-  private link(slot: number, name: number): number {
-    return this.page(slot).links[((slot & pageMask) << 2) + name]
+  private useOf(slot: number, side: number): number {
+    return this.page(slot).uses[((slot & pageMask) << 1) + side]
   }
 
-  private setLink(slot: number, name: number, to: number): void {
-    this.page(slot).links[((slot & pageMask) << 2) + name] = to
+  private setUse(slot: number, side: number, to: number): void {
+    this.page(slot).uses[((slot & pageMask) << 1) + side] = to
+  }
+
+  private signInBeside(slot: number, side: number): number {
+    return this.page(slot).signIns[((slot & pageMask) << 1) + side]
+  }
+
+  private setSignIn(slot: number, side: number, to: number): void {
+    this.page(slot).signIns[((slot & pageMask) << 1) + side] = to
   }
 
   private allocate(): number {
     const slot = this.free
     if (slot !== 0) {
-      this.free = this.link(slot, newer)
+      this.free = this.useOf(slot, newer)
       return slot
     }
     if (this.end >>> pageBits === this.pages.length) this.pages.push(new Page())
@@ -339,18 +353,18 @@ export class SessionTable {
   }
 
   private linkUse(slot: number, list: number): void {
-    const last = this.link(list, older)
-    this.setLink(slot, older, last)
-    this.setLink(slot, newer, list)
-    this.setLink(last, newer, slot)
-    this.setLink(list, older, slot)
+    const last = this.useOf(list, older)
+    this.setUse(slot, older, last)
+    this.setUse(slot, newer, list)
+    this.setUse(last, newer, slot)
+    this.setUse(list, older, slot)
   }
 
   private unlinkUse(slot: number): void {
-    const left = this.link(slot, older)
-    const right = this.link(slot, newer)
-    this.setLink(left, newer, right)
-    this.setLink(right, older, left)
+    const left = this.useOf(slot, older)
+    const right = this.useOf(slot, newer)
+    this.setUse(left, newer, right)
+    this.setUse(right, older, left)
   }
 
   // Almost always at the end: only a renewal that is no sign-in brings an earlier one.
@@ -358,33 +372,33 @@ export class SessionTable {
     const oldest = this.oldest.get(subject)
     if (oldest === undefined) {
       this.oldest.set(subject, slot)
-      this.setLink(slot, before, slot)
-      this.setLink(slot, after, slot)
+      this.setSignIn(slot, older, slot)
+      this.setSignIn(slot, newer, slot)
       return
     }
     const at = this.signInOf(slot)
-    let left = this.link(oldest, before)
+    let left = this.signInBeside(oldest, older)
     if (at < this.signInOf(oldest)) {
       this.oldest.set(subject, slot)
     } else {
-      while (this.signInOf(left) > at) left = this.link(left, before)
+      while (this.signInOf(left) > at) left = this.signInBeside(left, older)
     }
-    const right = this.link(left, after)
-    this.setLink(slot, before, left)
-    this.setLink(slot, after, right)
-    this.setLink(left, after, slot)
-    this.setLink(right, before, slot)
+    const right = this.signInBeside(left, newer)
+    this.setSignIn(slot, older, left)
+    this.setSignIn(slot, newer, right)
+    this.setSignIn(left, newer, slot)
+    this.setSignIn(right, older, slot)
   }
 
   private unlinkSubject(slot: number, subject: string): void {
-    const right = this.link(slot, after)
+    const right = this.signInBeside(slot, newer)
     if (right === slot) {
       this.oldest.delete(subject)
       return
     }
-    const left = this.link(slot, before)
-    this.setLink(left, after, right)
-    this.setLink(right, before, left)
+    const left = this.signInBeside(slot, older)
+    this.setSignIn(left, newer, right)
+    this.setSignIn(right, older, left)
     if (this.oldest.get(subject) === slot) this.oldest.set(subject, right)
   }
 }

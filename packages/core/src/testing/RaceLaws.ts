@@ -27,6 +27,8 @@ const rounds = (round: (t: Trial, id: number) => Effect.Effect<void, TrialError>
     for (let id = 0; id < t.races; id++) yield* round(t, id)
   })
 
+const isLive = (lookup: Lookup): boolean => lookup._tag === "Live"
+
 type Outcome =
   | { readonly _tag: "Destroy"; readonly ended: boolean }
   | { readonly _tag: "Save"; readonly result: Saved }
@@ -183,7 +185,6 @@ export const raceLaws: ReadonlyArray<Definition<Trial>> = [
     check: rounds(Effect.fnUntraced(function*(t, id) {
       const [a, b] = [t.key(`${id}:a`), t.key(`${id}:b`)]
       yield* t.create(a)
-      const isLive = (lookup: Lookup) => lookup._tag === "Live"
       const oldThenNew = Effect.fnUntraced(function*() {
         const first = yield* t.store.load(a)
         const second = yield* t.store.load(b)

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as fc from "fast-check"
 import type { SessionQuery } from "../SessionQuery.ts"
 import type { Payload, SessionLimit, SessionRecord, SessionStore, SessionStoreError } from "../SessionStore.ts"
-import type { Call, Operation } from "./StoreModel.ts"
+import type { Call, Operation } from "./StoreOperation.ts"
 
 interface Times {
   readonly idle: number
@@ -52,6 +52,11 @@ const subjects = 2
 /** Stands for a key that never held a session, or not yet. */
 const unknownKey = 8
 
+const sometimes = <A>(arbitrary: fc.Arbitrary<A>): fc.Arbitrary<A | undefined> =>
+  fc.option(arbitrary, { nil: undefined, freq: 2 })
+
+const tagged = <Tag extends string>(tag: Tag): fc.Arbitrary<Tag> => fc.constant(tag)
+
 /** @internal */
 export const commands = (unit: number, exactTime: boolean): {
   /** Any command. */
@@ -62,8 +67,6 @@ export const commands = (unit: number, exactTime: boolean): {
   // Without an exact clock no session of a sequence may expire by itself.
   const duration = (...units: ReadonlyArray<number>): fc.Arbitrary<number> =>
     fc.constantFrom(...units.map((n) => n * unit * (exactTime ? 1 : 10_000)))
-  const sometimes = <A>(arbitrary: fc.Arbitrary<A>): fc.Arbitrary<A | undefined> =>
-    fc.option(arbitrary, { nil: undefined, freq: 2 })
   const yields = fc.nat(3)
   // Counted from the newest key.
   const key = fc.oneof({ weight: 4, arbitrary: fc.nat(2) }, { weight: 1, arbitrary: fc.nat(unknownKey) })
@@ -82,7 +85,6 @@ export const commands = (unit: number, exactTime: boolean): {
     arbitrary: duration(5, 12)
   })
   const freshKey = fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: key })
-  const tagged = <Tag extends string>(tag: Tag) => fc.constant(tag)
   const still: ReadonlyArray<fc.WeightedArbitrary<Command>> = [
     { weight: 4, arbitrary: fc.record({ _tag: tagged("Load"), yields, key }) },
     { weight: 2, arbitrary: fc.record({ _tag: tagged("Touch"), yields, key }) },

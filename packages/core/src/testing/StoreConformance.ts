@@ -21,12 +21,13 @@
  */
 import type { SessionStore } from "../SessionStore.ts"
 import { contractLaws } from "./ContractLaws.ts"
+import { indexLaws } from "./IndexLaws.ts"
 import type { Law, Options } from "./Law.ts"
 import { lifetimeLaws } from "./LifetimeLaws.ts"
 import { limitLaws } from "./LimitLaws.ts"
-import { indexLaws, scanLaws } from "./QueryLaws.ts"
 import { raceLaws } from "./RaceLaws.ts"
 import { renewalLaws } from "./RenewalLaws.ts"
+import { scanLaws } from "./ScanLaws.ts"
 import { bindQuery, bindStore } from "./Trial.ts"
 
 /**

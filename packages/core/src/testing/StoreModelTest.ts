@@ -16,6 +16,7 @@ import { ConformanceError } from "./Law.ts"
 import { type Event, linearize } from "./Linearizability.ts"
 import { type Command, commands, execute, Knowledge, type Target } from "./StoreCommand.ts"
 import * as StoreModel from "./StoreModel.ts"
+import type { Call, Operation } from "./StoreOperation.ts"
 import { keyOf, newRecord, show } from "./Trial.ts"
 
 /**
@@ -75,7 +76,7 @@ const describe = (knowledge: Knowledge, text: string): string => {
   return readable
 }
 
-const line = (call: StoreModel.Call): string => `${show(call.operation)} -> ${show(call.result)}`
+const line = (call: Call): string => `${show(call.operation)} -> ${show(call.result)}`
 
 const mismatch = (run: Run, expected: string): ConformanceError =>
   new ConformanceError({
@@ -90,7 +91,7 @@ const turns = (n: number): Effect.Effect<void> => {
 }
 
 // One call, compared with the model at once.
-const checked = Effect.fnUntraced(function*(run: Run, operation: StoreModel.Operation) {
+const checked = Effect.fnUntraced(function*(run: Run, operation: Operation) {
   const call = yield* execute(run.target, operation)
   run.knowledge.learn(call)
   run.trace.push(line(call))
@@ -100,7 +101,7 @@ const checked = Effect.fnUntraced(function*(run: Run, operation: StoreModel.Oper
 })
 
 // What can be seen at the end: every key, and every subject's sessions.
-const finalLook = (knowledge: Knowledge): ReadonlyArray<StoreModel.Operation> => [
+const finalLook = (knowledge: Knowledge): ReadonlyArray<Operation> => [
   ...knowledge.keys.map((key) => ({ _tag: "Load", key } as const)),
   ...knowledge.subjects.map((subject) => ({ _tag: "BySubject", subject } as const))
 ]
@@ -110,11 +111,16 @@ const runSequential = Effect.fnUntraced(function*(run: Run, list: ReadonlyArray<
   for (const operation of finalLook(run.knowledge)) yield* checked(run, operation)
 })
 
+const next = (state: StoreModel.State, call: Call): StoreModel.State | undefined => {
+  const verdict = StoreModel.step(state, call)
+  return verdict._tag === "Accepted" ? verdict.state : undefined
+}
+
 const runParallel = Effect.fnUntraced(
   function*(run: Run, prefix: ReadonlyArray<Command>, fibers: ReadonlyArray<ReadonlyArray<Command>>) {
     for (const command of prefix) yield* checked(run, run.knowledge.resolve(command))
     let tick = 0
-    const history: Array<Event<StoreModel.Call>> = []
+    const history: Array<Event<Call>> = []
     const fiber = Effect.fnUntraced(function*(list: ReadonlyArray<Command>, name: number) {
       for (const command of list) {
         yield* turns(command.yields)
@@ -128,15 +134,11 @@ const runParallel = Effect.fnUntraced(
       }
     })
     yield* Effect.forEach(fibers, fiber, { concurrency: "unbounded", discard: true })
-    const last: Array<StoreModel.Call> = []
+    const last: Array<Call> = []
     for (const operation of finalLook(run.knowledge)) {
       const call = yield* execute(run.target, operation)
       last.push(call)
       run.trace.push(`finally: ${line(call)}`)
-    }
-    const next = (state: StoreModel.State, call: StoreModel.Call): StoreModel.State | undefined => {
-      const verdict = StoreModel.step(state, call)
-      return verdict._tag === "Accepted" ? verdict.state : undefined
     }
     const order = linearize(run.state, history, {
       step: next,
