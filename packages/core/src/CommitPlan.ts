@@ -187,7 +187,7 @@ export const make = (situation: Situation): Plan => {
   // The id of a privilege change dies at once: a grace window would let the old one share in it.
   if (identity.renew) return { _tag: "Steps", steps: [renewal(situation, current, 0)] }
   if (
-    situation.mayRenewByAge && settings.renewalInterval !== undefined &&
+    situation.active && situation.mayRenewByAge && settings.renewalInterval !== undefined &&
     Lifetime.isRenewalDue(record.issuedAt, situation.now, settings.renewalInterval)
   ) {
     return { _tag: "Steps", steps: [renewal(situation, current, settings.renewalGrace)] }

@@ -23,7 +23,7 @@
  */
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import { DecodeCache, freeze, isPlain } from "./internal/decodeCache.ts"
+import { DecodeCache, freeze } from "./internal/decodeCache.ts"
 import type { Payload } from "./SessionStore.ts"
 
 /**
@@ -124,8 +124,8 @@ export interface Options<A> {
   /** Schema of the data. Dates, maps, sets and big integers survive through it. */
   readonly data: Schema.Codec<A, unknown>
   /**
-   * Data of a new session, or a function that makes it. A value is shared by all
-   * new sessions and frozen; data with dates, maps or sets needs a function.
+   * Data of a new session, or a function that makes it. A value is frozen where it
+   * is plain, and copied through the schema for each new session where it is not.
    */
   readonly initial: A | (() => A)
   /** Version of the data's shape, 1 by default. Raise it with every incompatible change. */
@@ -143,7 +143,8 @@ export interface Options<A> {
 export interface SessionData<A> {
   /** The envelope of a new session. */
   readonly initial: () => Envelope<A>
-  readonly decode: (format: number, payload: Payload) => Decoded<A>
+  /** Decodes the payload stored under a key. What a key decoded to is remembered while its payload stays the same. */
+  readonly decode: (key: string, format: number, payload: Payload) => Decoded<A>
   /** The payload, or `undefined` when the data does not fit its schema. */
   readonly encode: (envelope: Envelope<A>) => string | undefined
 }
@@ -202,11 +203,34 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
   const codec = Schema.toCodecJson(options.data)
   const decodeData = Schema.decodeUnknownExit(codec)
   const encodeData = Schema.encodeExit(codec)
+  // Encoding runs the application's code, and data may be nested too deep: whatever is thrown is an outcome.
+  const encodeJson = (data: A): string | undefined => {
+    try {
+      const exit = encodeData(data)
+      return Exit.isSuccess(exit) ? JSON.stringify(exit.value) : undefined
+    } catch {
+      return undefined
+    }
+  }
+  // What cannot be frozen must not be shared.
+  const copies = (data: A) => (): A => {
+    const json = encodeJson(data)
+    const copy = json === undefined ? undefined : decodeData(JSON.parse(json))
+    return copy !== undefined && Exit.isSuccess(copy) ? copy.value : data
+  }
   const initial = options.initial
-  const makeInitial = typeof initial === "function" ? initial as () => A : () => initial
-  if (typeof initial !== "function" && isPlain(initial)) freeze(initial)
+  const makeInitial = typeof initial === "function"
+    ? initial as () => A
+    : freeze(initial)
+    ? () => initial
+    : copies(initial)
 
   const cache = new DecodeCache<Decoded<A>>()
+  const remember = (key: string, payload: string, decoded: Decoded<A>): Decoded<A> => {
+    cache.set(key, payload, decoded)
+    return decoded
+  }
+  const head = `{"t":${JSON.stringify(id)},"v":${version},"d":`
 
   const undecodable = (problem: Undecodable): Decoded<A> => ({ _tag: "Undecodable", problem })
 
@@ -219,10 +243,10 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
       client: undefined
     }),
 
-    decode: (writtenFormat, payload) => {
+    decode: (key, writtenFormat, payload) => {
       if (writtenFormat > format) return undecodable("newer")
       if (writtenFormat !== format || typeof payload !== "string") return undecodable("syntax")
-      const known = cache.get(payload)
+      const known = cache.get(key, payload)
       if (known !== undefined) return known
       let json: unknown
       try {
@@ -268,32 +292,27 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
               : undefined
           }
         }
-        // Shared between requests from here on, so nobody may change it. Other objects than plain ones cannot be frozen.
-        if (isPlain(decoded.value)) {
-          freeze(decoded.value)
-          cache.set(payload, result)
-        }
-        return result
+        return freeze(decoded.value) ? remember(key, payload, result) : result
       } catch {
         return undecodable("shape")
       }
     },
 
     encode: (envelope) => {
-      const exit = encodeData(envelope.data)
-      if (Exit.isFailure(exit)) return undefined
-      const { client, override } = envelope
-      return JSON.stringify({
-        t: id,
-        v: version,
-        d: exit.value,
-        f: envelope.flash.length === 0 ? undefined : envelope.flash.map(({ kind, message }) => [kind, message]),
-        e: envelope.elevatedUntil,
-        o: override === undefined
-          ? undefined
-          : { i: override.idleTimeout, l: override.lifetime, p: override.persistent },
-        c: client === undefined ? undefined : { a: client.agent, n: client.address }
+      const json = encodeJson(envelope.data)
+      if (json === undefined) return undefined
+      const { client, elevatedUntil, flash, override } = envelope
+      const data = head + json
+      if (flash.length === 0 && elevatedUntil === undefined && override === undefined && client === undefined) {
+        return `${data}}`
+      }
+      const rest = JSON.stringify({
+        f: flash.length === 0 ? undefined : flash.map(({ kind, message }) => [kind, message]),
+        e: elevatedUntil,
+        o: override && { i: override.idleTimeout, l: override.lifetime, p: override.persistent },
+        c: client && { a: client.agent, n: client.address }
       })
+      return `${data},${rest.slice(1)}`
     }
   }
 }

@@ -65,7 +65,7 @@ const entries = Effect.fnUntraced(function*<Self, A>(tag: Tag<Self, A>) {
   const own = yield* session.handle
   const found: Array<{ readonly key: string; readonly device: Device }> = []
   for (const { key, record } of yield* Effect.mapError(query.bySubject(subject), unavailable)) {
-    const decoded = tag.definition.data.decode(record.format, record.payload)
+    const decoded = tag.definition.data.decode(key, record.format, record.payload)
     if (decoded._tag === "Undecodable") continue
     const handle = yield* crypto.handleOf(key)
     found.push({

@@ -257,7 +257,8 @@ export class SessionStore extends Context.Service<SessionStore, {
    * for writing, or none. The old key must be live with the expected version.
    * With `grace` milliseconds above zero the old key stays a read-only alias for
    * that long and is `Superseded` afterwards, for as long as the session can
-   * live; without, it is gone at once. Of more than 16 such keys of one session a
+   * live; without, it is gone at once, and so are the earlier keys of the session:
+   * none of them reads what follows. Of more than 16 such keys of one session a
    * store may forget the oldest. With a subject, the index changes in the same
    * step and the limit counts the session once.
    */

@@ -46,6 +46,7 @@ export const faults = [
   "refused renew forgets the old key",
   "old key of a renewal stays live",
   "alias reads the old record",
+  "alias survives a renewal without grace",
   "alias outlives the session",
   "alias never ends",
   "grace ends one millisecond late",

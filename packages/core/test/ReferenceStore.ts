@@ -306,6 +306,9 @@ export const make = Effect.fnUntraced(function*(fault?: Fault) {
         remember(next.key, record)
       }
       const grace = options?.grace ?? 0
+      if (grace === 0 && has("alias survives a renewal without grace")) {
+        for (const [key, alias] of aliases) if (alias.next === oldKey) aliases.set(key, { ...alias, next: next.key })
+      }
       if (grace > 0 && !has("renew ignores the grace")) {
         const forgetAt = at + next.idleTimeout
         aliases.set(oldKey, { next: next.key, until: at + grace, forgetAt, record: before })

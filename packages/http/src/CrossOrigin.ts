@@ -236,8 +236,8 @@ const isOwn = (origin: string, { host, scheme }: Evidence): boolean =>
  *
  * const policy = CrossOrigin.make({ origins: ["https://example.com"] })
  *
- * CrossOrigin.decide(policy, { method: "POST", secFetchSite: "cross-site", origin: "https://attacker.example" })
- * // => "refused"
+ * const request = { method: "POST", secFetchSite: "cross-site", origin: "https://attacker.example" }
+ * console.log(CrossOrigin.decide(policy, request)) // => refused
  * ```
  *
  * @stability unstable
@@ -331,7 +331,7 @@ const forbidden = HttpServerResponse.text("Forbidden", { status: 403, headers: {
  * const theirs = await post({ "sec-fetch-site": "cross-site", "origin": "https://attacker.example" })
  * await dispose()
  *
- * const statuses = [ours.status, theirs.status] // => [204, 403]
+ * console.log(ours.status, theirs.status) // => 204 403
  * ```
  *
  * @stability unstable

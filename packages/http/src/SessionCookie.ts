@@ -219,8 +219,8 @@ export const validate = (options: Options = {}): ReadonlyArray<string> => {
  *
  * const cookie = SessionCookie.make({ name: "__Secure-session", domain: "example.com" })
  *
- * SessionCookie.set(cookie, "token")
- * // => "__Secure-session=token; Domain=example.com; Path=/; Secure; HttpOnly; SameSite=Lax"
+ * console.log(SessionCookie.set(cookie, "token"))
+ * // => __Secure-session=token; Domain=example.com; Path=/; Secure; HttpOnly; SameSite=Lax
  * ```
  *
  * @stability unstable

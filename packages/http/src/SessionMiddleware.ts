@@ -119,7 +119,7 @@ const isClientAbort = (reason: Cause.Reason<unknown>): boolean =>
 
 /** What the sessions of one request know of each other. */
 interface Siblings {
-  /** The cookies they have decided on. A response that replaces another one carries them on. */
+  /** The cookies they have decided on. */
   readonly cookies: ReadonlyArray<readonly [cookie: SessionCookie.SessionCookie, header: string]>
   /** Whether one of them could not be committed. */
   readonly failed: boolean
@@ -127,6 +127,16 @@ interface Siblings {
 
 const siblings = new WeakMap<HttpServerRequest.HttpServerRequest, Siblings>()
 const none: Siblings = { cookies: [], failed: false }
+
+// A response that stands for a failure of one session still brings the cookies of the others.
+const instead = (
+  request: HttpServerRequest.HttpServerRequest,
+  response: HttpServerResponse.HttpServerResponse
+): HttpServerResponse.HttpServerResponse => {
+  const { cookies } = siblings.get(request) ?? none
+  siblings.set(request, { cookies, failed: true })
+  return cookies.reduce((dressed, [cookie, header]) => withCookie(dressed, cookie, header), response)
+}
 
 const withVary = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
   const vary = response.headers["vary"]
@@ -222,16 +232,12 @@ export const make = <Self, A>(
       return withCookie(varied, cookie, header)
     }
 
-    const errorResponse = (
-      request: HttpServerRequest.HttpServerRequest,
-      cause: Cause.Cause<SessionError>
-    ): HttpServerResponse.HttpServerResponse => {
-      const { cookies } = siblings.get(request) ?? none
-      siblings.set(request, { cookies, failed: true })
+    const errorResponse = (cause: Cause.Cause<SessionError>): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
       const error = Option.getOrUndefined(Cause.findErrorOption(cause))
-      let response = error === undefined ? internalError : onError(error)
-      for (const [cookie, header] of cookies) response = withCookie(response, cookie, header)
-      return response
+      return error === undefined
+        ? Effect.as(Effect.logError("A session could not be committed", cause), internalError)
+        : Effect.catchCause(Effect.sync(() => onError(error)), (cause) =>
+          Effect.as(Effect.logError("A session error could not be answered", cause), internalError))
     }
 
     // A pre-response handler that fails or dies would leave the request without any response.
@@ -240,15 +246,21 @@ export const make = <Self, A>(
       outcome: SessionManager.Outcome
     ): HttpEffect.PreResponseHandler =>
     (request, response) => {
-      if (!session.accessed) return Effect.succeed(response)
+      if (!session.accessed && session.tokenChange._tag === "Keep") {
+        // There is nothing to commit. But what a streamed body writes from now on has to fail.
+        return Effect.as(Effect.orDie(session.finish(outcome)), response)
+      }
       const standing = outcome === "success" && siblings.get(request)?.failed === true ? "failure" : outcome
       return session.finish(standing).pipe(
-        Effect.map((change) => dress(request, response, change)),
-        Effect.catchCause((cause) => {
-          const report = Cause.hasDies(cause) ? Effect.logError("A session could not be committed", cause) : Effect.void
-          return Effect.map(report, () => dress(request, errorResponse(request, cause), session.tokenChange))
-        }),
-        Effect.catchCause((cause) => Effect.as(Effect.logError("A response could not be made", cause), internalError))
+        Effect.map((change) =>
+          dress(request, response, change)
+        ),
+        Effect.catchCause((cause) =>
+          Effect.map(errorResponse(cause), (failed) => dress(request, instead(request, failed), session.tokenChange))
+        ),
+        Effect.catchCause((cause) =>
+          Effect.as(Effect.logError("A session cookie could not be set", cause), instead(request, internalError))
+        )
       )
     }
 

@@ -341,7 +341,8 @@ describe("make", () => {
       "origins[1]",
       "origins[3]"
     ])
-    assert.deepStrictEqual(CrossOrigin.validate(JSON.parse(`{ "origins": "https://example.com" }`)), [
+    assert.deepStrictEqual(CrossOrigin.validate(JSON.parse(`{ "origins": "https://example.com", "strict": 1 }`)), [
+      "strict: must be true or false",
       "origins: must be an array"
     ])
     for (const build of [make, CrossOrigin.layer]) {

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Fiber, Layer, Schema, Stream } from "effect"
+import { type Cause, Deferred, Effect, Fiber, Layer, Schema, Stream } from "effect"
 import { HttpRouter, HttpServerRespondable, HttpServerResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import * as App from "./SessionApp.ts"
@@ -217,7 +217,7 @@ describe.each(Object.entries(App.transports))("SessionMiddleware, commit, %s", (
       assert.deepStrictEqual(events, ["create", "first byte"])
     }))
 
-  it.effect("what is written while a body is streamed comes too late and is not stored", () =>
+  it.effect("what is written while a body is streamed comes too late, and is told so", () =>
     Effect.gen(function*() {
       const store = yield* App.makeStore()
       const streaming = HttpRouter.add(
@@ -225,20 +225,34 @@ describe.each(Object.entries(App.transports))("SessionMiddleware, commit, %s", (
         "/late",
         Effect.gen(function*() {
           const session = yield* UserSession
-          yield* session.get
-          const write = Effect.as(session.update((data) => ({ ...data, n: 100 })), new Uint8Array([111]))
-          return HttpServerResponse.stream(Stream.fromEffect(write))
+          const parameters = yield* App.query
+          if (parameters.has("read")) yield* session.get
+          const late = {
+            write: Effect.asVoid(session.update((data) => ({ ...data, n: 100 }))),
+            login: Effect.asVoid(session.login("eve")),
+            renew: session.renew,
+            logout: session.destroy,
+            commit: session.commit
+          }[parameters.get("do") ?? "write"]!
+          const told = Effect.match(late, { onFailure: ({ reason }) => reason._tag, onSuccess: () => "stored" })
+          return HttpServerResponse.stream(Stream.encodeText(Stream.fromEffect(told)))
         })
       )
       const client = yield* serve(App.withSession(Layer.mergeAll(App.routes, streaming), store))
       const headers = { cookie: `session=${App.tokenOf(yield* client.send("POST", "/inc"))}` }
-      store.calls.length = 0
-      const answer = yield* client.send("POST", "/late", { headers })
-      assert.strictEqual(answer.status, 200)
-      assert.strictEqual(answer.header("vary"), "Cookie")
-      assert.deepStrictEqual(store.calls, ["load"])
-      assert.strictEqual(App.shown(yield* client.send("GET", "/me", { headers })).n, 1)
+      for (const read of ["read", "unread"]) {
+        for (const what of ["write", "login", "renew", "logout", "commit"]) {
+          store.calls.length = 0
+          const answer = yield* client.send("POST", `/late?do=${what}&${read}`, { headers })
+          assert.strictEqual(answer.status, 200)
+          assert.strictEqual(answer.body, "Finished", `${what} ${read}`)
+          assert.deepStrictEqual(answer.setCookies, [])
+          assert.strictEqual(answer.header("vary"), read === "read" ? "Cookie" : undefined)
+          assert.deepStrictEqual(store.calls, ["load" as const].slice(0, read === "read" ? 1 : 0))
+        }
+      }
       assert.deepStrictEqual((yield* client.send("POST", "/late")).setCookies, [])
+      assert.strictEqual(App.shown(yield* client.send("GET", "/me", { headers })).n, 1)
       assert.strictEqual((yield* store.keys).length, 1)
     }))
 

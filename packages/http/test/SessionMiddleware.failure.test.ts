@@ -1,4 +1,4 @@
-import { Session, SessionBackend, SessionError, SessionStore } from "@effect-session/core"
+import { Session, SessionBackend, type SessionError, SessionStore } from "@effect-session/core"
 import { SessionMiddleware } from "@effect-session/http"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Schema } from "effect"
@@ -59,6 +59,7 @@ describe.each(Object.entries(App.transports))("SessionMiddleware, failures, %s",
         const answer = yield* client.send("POST", path, { headers })
         yield* check(store, answer, 503, token, undefined)
         assert.strictEqual(answer.header("retry-after"), sent)
+        assert.strictEqual(answer.header("vary"), "Cookie")
         store.before = () => Effect.void
         assert.strictEqual(App.shown(yield* client.send("GET", "/me", { headers })).note, note)
       }
@@ -66,6 +67,23 @@ describe.each(Object.entries(App.transports))("SessionMiddleware, failures, %s",
       const client = yield* serve(App.withSession(App.routes, store))
       store.before = fail("create")
       yield* check(store, yield* client.send("POST", "/inc"), 503, "session", undefined)
+    }))
+
+  it.effect("a page for times of an outage is not shown to others", () =>
+    Effect.gen(function*() {
+      const store = yield* App.makeStore()
+      const page = HttpRouter.add(
+        "GET",
+        "/page",
+        Effect.map(UserSession.status, (status) => HttpServerResponse.text(status))
+      )
+      const client = yield* serve(App.withSession(Layer.mergeAll(App.routes, page), store))
+      const { headers } = yield* open(client)
+      store.before = fail("load")
+      const answer = yield* client.send("GET", "/page", { headers })
+      assert.deepStrictEqual([answer.status, answer.body], [200, "unavailable"])
+      assert.strictEqual(answer.header("vary"), "Cookie")
+      assert.deepStrictEqual(answer.setCookies, [])
     }))
 
   it.effect("recording activity may fail: the answer is complete", () =>
@@ -248,6 +266,31 @@ describe.each(Object.entries(App.transports))("SessionMiddleware, failures, %s",
         assert.deepStrictEqual([me.subject, me.n], ["ada", 0])
         assert.strictEqual(App.shown(yield* client.send("GET", "/me", { headers })).status, "anonymous")
       }
+    }))
+
+  it.effect("it is delivered also when the application cannot answer the error", () =>
+    Effect.gen(function*() {
+      const store = yield* App.makeStore()
+      const committing = HttpRouter.add(
+        "POST",
+        "/sign-in",
+        Effect.gen(function*() {
+          yield* UserSession.login("ada")
+          yield* UserSession.commit
+          store.before = fail("save")
+          yield* App.increment
+          return HttpServerResponse.text("done")
+        })
+      )
+      const onError = () => {
+        throw new Error("a bug in the handler of errors")
+      }
+      const client = yield* serve(App.withSession(Layer.mergeAll(App.routes, committing), store, { onError }))
+      const answer = yield* client.send("POST", "/sign-in")
+      store.before = () => Effect.void
+      assert.deepStrictEqual([answer.status, answer.body], [500, ""])
+      const me = yield* client.send("GET", "/me", { headers: { cookie: `session=${App.tokenOf(answer)}` } })
+      assert.strictEqual(App.shown(me).subject, "ada")
     }))
 
   it.effect("a failed logout can be repeated", () =>

@@ -334,11 +334,17 @@ describe("SessionMiddleware, cookie attributes", () => {
   it.effect("a session that ends while it is committed leaves no cookie", () =>
     Effect.gen(function*() {
       const store = yield* App.makeStore()
-      const config = { preset: "testing", persistent: true, lifetime: "1 hour" } as const
-      const client = yield* serve(App.withSession(App.routes, store, { config }))
-      store.after = () => TestClock.adjust("1 hour")
-      const answer = yield* client.send("POST", "/inc")
-      assert.strictEqual(answer.status, 200)
+      const config = { preset: "testing", lifetime: "1 hour" } as const
+      const remember = HttpRouter.add(
+        "POST",
+        "/remember",
+        Effect.as(UserSession.setLifetime({ persistent: true }), HttpServerResponse.empty())
+      )
+      const client = yield* serve(App.withSession(Layer.mergeAll(App.routes, remember), store, { config }))
+      const { headers } = yield* start(client)
+      store.after = (method) => method === "save" ? TestClock.adjust("1 hour") : Effect.void
+      const answer = yield* client.send("POST", "/remember", { headers })
+      assert.strictEqual(answer.status, 204)
       assert.deepStrictEqual(answer.setCookies, [
         `session=; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; ${attributes}`
       ])

@@ -4,7 +4,7 @@ import type { Applied } from "../SessionBackend.ts"
 import { type Envelope, format } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
 import type { Payload } from "../SessionStore.ts"
-import type { SessionState, Snapshot } from "./sessionState.ts"
+import type { Mark, SessionState, Snapshot } from "./sessionState.ts"
 
 const done: Effect.Effect<void> = Effect.void
 const utf8 = new TextEncoder()
@@ -13,8 +13,8 @@ const utf8 = new TextEncoder()
 interface Attempt<A> {
   readonly snapshot: Snapshot<A>
   readonly envelope: Envelope<A>
-  /** How many of the recorded changes the attempt covers. */
-  readonly covered: number
+  /** What of the recorded the attempt covers. */
+  readonly mark: Mark
   readonly mayRenewByAge: boolean
   readonly retries: number
 }
@@ -33,17 +33,27 @@ export const commit = <A>(
   const current = snapshot.stored !== undefined || state.ended ? snapshot.current : undefined
   const stays = current !== undefined && !state.ended
   if (current === undefined && !state.hasRecorded()) return done
-  const payload = stays && state.changes.length === 0 ? current.record.payload : data.encode(envelope)
-  if (payload === undefined) return state.refuse(new SessionError.Invalid({ problem: "encoding" }))
+  const initialPayload = stays ? undefined : data.encode(state.initial()) ?? ""
+  const unchanged = stays ? current.record.payload : initialPayload
+  const payload = state.changes.length === 0 ? unchanged : data.encode(envelope)
+  if (payload === undefined) {
+    const refused = state.refuse(new SessionError.Invalid({ problem: "encoding" }))
+    if (!state.ended) return refused
+    // The end stands, whatever was to come after it.
+    return Effect.suspend(() => {
+      state.discardRefused(new SessionError.Invalid({ problem: "encoding" }))
+      return Effect.andThen(commit(state, mayRenewByAge, retries), refused)
+    })
+  }
   const plan = CommitPlan.make({
     current,
     ended: state.ended,
     identity: state.identity,
     payload,
-    initialPayload: stays ? undefined : data.encode(state.initial()),
+    initialPayload,
     format,
     override: envelope.override,
-    lifetimeChanged: state.lifetimeChanged,
+    lifetimeChanged: state.changes.some((change) => change.lifetimes === "deadline"),
     touch: state.touchRequested,
     active: state.request.active ?? true,
     mayRenewByAge,
@@ -51,18 +61,17 @@ export const commit = <A>(
     settings: state.runtime.settings
   })
   if (plan._tag === "ReadOnly") return Effect.asVoid(over(state))
-  const attempt = { snapshot, envelope, covered: state.changes.length, mayRenewByAge, retries }
+  const attempt = { snapshot, envelope, mark: state.mark, mayRenewByAge, retries }
   return state.ended && plan.steps[0]?._tag !== "Destroy"
-    ? Effect.andThen(noteEnd(state), carryOut(state, attempt, plan.steps, 0))
+    ? Effect.andThen(Effect.sync(() => noteEnd(state)), Effect.suspend(() => carryOut(state, attempt, plan.steps, 0)))
     : carryOut(state, attempt, plan.steps, 0)
 }
 
-const noteEnd = <A>(state: SessionState<A>): Effect.Effect<void> =>
-  Effect.sync(() => {
-    const presented = state.request.token !== undefined || state.request.rejected !== undefined
-    state.tokenChange = { _tag: presented ? "Revoke" : "Keep" }
-    state.drop()
-  })
+const noteEnd = <A>(state: SessionState<A>): void => {
+  const presented = state.request.token !== undefined || state.request.rejected !== undefined
+  state.tokenChange = { _tag: presented ? "Revoke" : "Keep" }
+  state.drop()
+}
 
 const carryOut = <A>(
   state: SessionState<A>,
@@ -71,11 +80,11 @@ const carryOut = <A>(
   index: number
 ): Effect.Effect<void, SessionError.SessionError> => {
   if (index === steps.length) {
-    settleRecorded(state, attempt.covered)
+    if (index === 0) state.settleRecorded(attempt.mark)
     return done
   }
   const { backend, clock, observer, settings } = state.runtime
-  const envelope = withClient(state, attempt.envelope, steps[index])
+  const envelope = withClient(state, attempt, steps[index])
   const step = envelope === attempt.envelope
     ? steps[index]
     : rewrite(steps[index], state.runtime.definition.data.encode(envelope))
@@ -90,7 +99,7 @@ const carryOut = <A>(
       step._tag === "Touch" ? state.observe("error", { reason: error.reason._tag }) : state.unavailable(error),
     onSuccess: (applied) => {
       observer.storeTime(clock.currentTimeMillisUnsafe() - started)
-      const reported = report(state, { ...attempt, envelope }, step, applied)
+      const reported = report(state, { ...attempt, envelope }, step, applied, index + 1 === steps.length)
       return reported === done
         ? carryOut(state, attempt, steps, index + 1)
         : Effect.flatMap(reported, (finished) => finished === true ? done : carryOut(state, attempt, steps, index + 1))
@@ -103,27 +112,33 @@ const report = <A>(
   state: SessionState<A>,
   attempt: Attempt<A>,
   step: CommitPlan.Step,
-  applied: Applied
+  applied: Applied,
+  last: boolean
 ): Effect.Effect<true | void, SessionError.SessionError> => {
   const { backend, observer, settings } = state.runtime
   switch (applied._tag) {
     case "Stored": {
       const { evicted, key, record, token } = applied
       const { subject } = record
-      if (step._tag !== "Save" || state.reissue) {
+      const covered = state.endings === attempt.mark.endings ? state.changes.slice(0, attempt.mark.changes) : []
+      if (step._tag === "Create") state.created = true
+      state.adopt(token, key, record, attempt.envelope)
+      state.settleRecorded(attempt.mark)
+      // The client has to learn a new expiry also where the token stays.
+      if (step._tag !== "Save" || covered.some((change) => change.lifetimes !== undefined)) {
         const persistent = attempt.envelope.override?.persistent ?? settings.persistent
         const expiresIn = persistent ? Math.max(0, record.expiresAt - state.now()) : undefined
         state.tokenChange = { _tag: "Issue", token, expiresIn }
       }
-      if (step._tag === "Create") state.created = true
-      state.adopt(token, key, record, attempt.envelope)
       const name = step._tag === "Create" ? "created" : step._tag === "Renew" ? "renewed" : "saved"
       let reports = state.observe(name, { key, subject })
       for (const other of evicted) {
         const revoked = state.observe("revoked", { key: other, subject, reason: "session limit" })
         reports = Effect.andThen(reports, revoked)
       }
-      const unreadable = attempt.snapshot.problem !== undefined && !state.ended ? attempt.snapshot.current : undefined
+      const unreadable = attempt.snapshot.problem !== undefined && !attempt.mark.ended
+        ? attempt.snapshot.current
+        : undefined
       if (unreadable === undefined || step._tag !== "Create") return reports
       // Data that could not be read is replaced, not left behind under an id that nobody has any more.
       return Effect.andThen(
@@ -136,11 +151,18 @@ const report = <A>(
     }
     case "Touched":
       if (applied.live) observer.touched()
+      state.settleRecorded(attempt.mark)
       return done
     case "Ended": {
       const current = attempt.snapshot.current
       const destroyed = state.observe("destroyed", { key: current?.key, subject: current?.record.subject })
-      return Effect.andThen(noteEnd(state), applied.live ? destroyed : done)
+      return Effect.andThen(
+        Effect.sync(() => {
+          noteEnd(state)
+          if (last) state.settleRecorded(attempt.mark)
+        }),
+        applied.live ? destroyed : done
+      )
     }
     case "Conflict":
       observer.conflict()
@@ -164,15 +186,11 @@ const again = <A>(state: SessionState<A>, attempt: Attempt<A>): Effect.Effect<tr
     )
   )
 
-// A request that only wanted to renew the id by age has lost nothing when another one did it first.
+// A request that asked for nothing, and was to renew the id by age, loses nothing when another one was first.
 const gone = <A>(state: SessionState<A>, attempt: Attempt<A>): Effect.Effect<true, SessionError.SessionError> =>
-  Effect.flatMap(
-    state.reload(attempt.snapshot.current!.token),
-    (snapshot) =>
-      snapshot.current?.alias !== undefined && state.changes.length === 0 && !state.identity.renew
-        ? Effect.succeed(true)
-        : over(state)
-  )
+  attempt.mark.changes === 0 && !attempt.mark.identity.renew
+    ? Effect.succeed(true)
+    : Effect.flatMap(state.reload(attempt.snapshot.current!.token), () => over(state))
 
 // Nothing is written to a session that is over. A sign-in does not need the one it began with: it begins a new one.
 const over = <A>(state: SessionState<A>): Effect.Effect<true, SessionError.SessionError> => {
@@ -181,16 +199,10 @@ const over = <A>(state: SessionState<A>): Effect.Effect<true, SessionError.Sessi
   return Effect.as(commit(state, false, 0), true as const)
 }
 
-// Changes that were recorded while the commit was under way stay recorded.
-const settleRecorded = <A>(state: SessionState<A>, covered: number): void => {
-  const later = state.changes.slice(covered)
-  state.forgetRecorded()
-  state.changes = later
-}
-
 // A session that begins, or changes hands, remembers the client it is for.
-const withClient = <A>(state: SessionState<A>, envelope: Envelope<A>, step: CommitPlan.Step): Envelope<A> => {
-  const begins = step._tag === "Create" || (step._tag === "Renew" && state.identity.subject !== undefined)
+const withClient = <A>(state: SessionState<A>, attempt: Attempt<A>, step: CommitPlan.Step): Envelope<A> => {
+  const { envelope, mark } = attempt
+  const begins = step._tag === "Create" || (step._tag === "Renew" && mark.identity.subject !== undefined)
   const client = begins ? state.request.client?.() : undefined
   return client === undefined ? envelope : { ...envelope, client }
 }

@@ -12,7 +12,7 @@ import type { SessionTable } from "./sessionTable.ts"
 
 // A slice takes about a millisecond at most: then whatever else waits gets its turn.
 const visitsPerSlice = 8192
-const sessionsPerSlice = 512
+const sessionsPerSlice = 256
 const entriesPerChunk = 128
 
 interface Pass extends Progress {

@@ -1,6 +1,7 @@
 import * as Effect from "effect/Effect"
+import type { Current } from "../CommitPlan.ts"
 import type { Flash, FlashKind } from "../Flash.ts"
-import { type FlashMessage, format } from "../SessionData.ts"
+import { type Envelope, type FlashMessage, format } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
 import type { Change, SessionState, Snapshot } from "./sessionState.ts"
 
@@ -15,6 +16,12 @@ export class SessionFlash<in out A> implements Flash {
   /** Taken out of the stored session by this request. */
   private delivered: Array<FlashMessage> = []
   private current: Array<FlashMessage> = []
+  /** Queued again by this request. */
+  private kept: ReadonlyArray<FlashMessage> = []
+  /** Read, and taken out of the stored session by another request or behind this one's back. */
+  private readonly settled: Array<FlashMessage> = []
+  /** How often the request had ended its session when it took messages out of it. */
+  private endings = 0
 
   constructor(state: SessionState<A>, exclusively: <B, E>(effect: Effect.Effect<B, E>) => Effect.Effect<B, E>) {
     this.state = state
@@ -45,11 +52,10 @@ export class SessionFlash<in out A> implements Flash {
     return Effect.map(this.state.load(), (snapshot) => this.waiting(snapshot, every))
   }
 
-  readonly keep = (kind: FlashKind) =>
-    Effect.suspend(() => this.queue(this.delivered.filter((message) => message.kind === kind)))
+  readonly keep = (kind: FlashKind) => Effect.suspend(() => this.again((message) => message.kind === kind))
 
   get keepAll(): Effect.Effect<void, SessionError.SessionError> {
-    return Effect.suspend(() => this.queue(this.delivered))
+    return Effect.suspend(() => this.again(every))
   }
 
   readonly discard = (kind: FlashKind) => this.drop((message) => message.kind === kind)
@@ -68,13 +74,22 @@ export class SessionFlash<in out A> implements Flash {
   /** Puts back what a request that failed has taken: nobody has seen it. */
   restore(): void {
     const undelivered = this.delivered
-    if (undelivered.length === 0) return
     this.delivered = []
+    const { ended, endings, snapshot } = this.state
+    // They do not pass on to a session that came after theirs.
+    if (undelivered.length === 0 || ended || endings !== this.endings || snapshot?.current === undefined) return
     this.state.changes = [...this.state.changes, {
       apply: (envelope) => ({ ...envelope, flash: [...undelivered, ...envelope.flash] }),
       replay: true,
       stands: true
     }]
+  }
+
+  private again(matches: Matches): Effect.Effect<void, SessionError.SessionError> {
+    const messages = this.delivered.filter((message) => matches(message) && !this.kept.includes(message))
+    return Effect.map(this.queue(messages), () => {
+      this.kept = [...this.kept, ...messages]
+    })
   }
 
   private queue(messages: ReadonlyArray<FlashMessage>): Effect.Effect<void, SessionError.SessionError> {
@@ -110,7 +125,7 @@ export class SessionFlash<in out A> implements Flash {
       (snapshot) =>
         this.waiting(snapshot, matches).length === 0 || this.state.finished
           ? Effect.void
-          : this.exclusively(Effect.suspend(() => this.take(matches, this.state.runtime.settings.conflictRetries)))
+          : this.exclusively(Effect.suspend(() => this.take(matches)))
     )
   }
 
@@ -118,17 +133,32 @@ export class SessionFlash<in out A> implements Flash {
   private waiting(snapshot: Snapshot<A>, matches: Matches): ReadonlyArray<FlashMessage> {
     if (snapshot.stored === undefined || snapshot.current?.alias !== undefined || this.state.ended) return []
     const visible = this.state.envelope(snapshot).flash
-    return snapshot.stored.flash.filter((message) => matches(message) && visible.includes(message))
+    return snapshot.stored.flash.filter((message) =>
+      matches(message) && !this.settled.includes(message) && visible.includes(message)
+    )
   }
 
   // Takes the waiting messages out of the store, apart from everything else the request has recorded.
-  private take(matches: Matches, retries: number): Effect.Effect<void, SessionError.SessionError> {
+  private take(matches: Matches): Effect.Effect<void, SessionError.SessionError> {
+    const { current, stored } = this.state.snapshot ?? {}
+    if (current === undefined || stored === undefined || this.state.ended) return Effect.void
+    return this.takeFrom(current, stored, matches, this.state.runtime.settings.conflictRetries)
+  }
+
+  private takeFrom(
+    current: Current,
+    stored: Envelope<A>,
+    matches: Matches,
+    retries: number
+  ): Effect.Effect<void, SessionError.SessionError> {
     const { state } = this
     const { backend, definition, settings } = state.runtime
-    const snapshot = state.snapshot
-    const taken = snapshot === undefined ? [] : this.waiting(snapshot, matches)
-    if (taken.length === 0 || snapshot?.stored === undefined || snapshot.current === undefined) return Effect.void
-    const { current, stored } = snapshot
+    const own = state.snapshot?.current === current
+    const visible = own && state.snapshot !== undefined ? state.envelope(state.snapshot) : state.changed(stored)
+    const taken = stored.flash.filter((message) =>
+      matches(message) && visible.flash.includes(message) && !(own && this.settled.includes(message))
+    )
+    if (taken.length === 0) return Effect.void
     const envelope = { ...stored, flash: stored.flash.filter((message) => !taken.includes(message)) }
     const payload = definition.data.encode(envelope)
     if (payload === undefined) return state.refuse(new SessionError.Invalid({ problem: "encoding" }))
@@ -143,13 +173,38 @@ export class SessionFlash<in out A> implements Flash {
       onFailure: (error) => state.unavailable(error),
       onSuccess: (applied) => {
         if (applied._tag === "Stored") {
-          state.adopt(applied.token, applied.key, applied.record, envelope)
+          if (own) state.adopt(applied.token, applied.key, applied.record, envelope)
           this.delivered.push(...taken)
+          this.endings = state.endings
           return state.observe("saved", { key: applied.key, subject: applied.record.subject })
         }
+        // Whatever waits now, these do not wait for this request any more.
+        if (own) this.settled.push(...taken)
         // Another request was faster and may have delivered them; one that ended has nothing to deliver.
         if (applied._tag !== "Conflict" || retries === 0) return Effect.void
-        return Effect.flatMap(state.reload(current.token), () => this.take(matches, retries - 1))
+        return this.takeAgain(current, matches, retries - 1)
+      }
+    })
+  }
+
+  // Tries again on what another request has left. What this request knows of its session stays what it has read:
+  // its commit has to notice the other one.
+  private takeAgain(
+    { token }: Current,
+    matches: Matches,
+    retries: number
+  ): Effect.Effect<void, SessionError.SessionError> {
+    const { state } = this
+    const { backend, definition } = state.runtime
+    return Effect.matchEffect(backend.load(token), {
+      onFailure: (error) => state.unavailable(error),
+      onSuccess: (found) => {
+        if (found._tag === "Rejected" || found.lookup._tag !== "Live") return Effect.void
+        const { alias, record } = found.lookup
+        const decoded = definition.data.decode(found.key, record.format, record.payload)
+        return decoded._tag === "Undecodable" || alias !== undefined
+          ? Effect.void
+          : this.takeFrom({ token, key: found.key, record, alias }, decoded.envelope, matches, retries)
       }
     })
   }

@@ -1,13 +1,21 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
+import type { Identity } from "../CommitPlan.ts"
 import * as Lifetime from "../Lifetime.ts"
 import type { Info, LifetimeOptions, ReadonlySession, Session, Status } from "../Session.ts"
 import type { Envelope } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
 import { commit } from "./commit.ts"
 import { SessionFlash } from "./sessionFlash.ts"
-import { type Outcome, type Request, type Runtime, SessionState, type TokenChange } from "./sessionState.ts"
+import {
+  type Change,
+  type Outcome,
+  type Request,
+  type Runtime,
+  SessionState,
+  type TokenChange
+} from "./sessionState.ts"
 
 const longest = 400 * 24 * 60 * 60 * 1000
 
@@ -23,7 +31,7 @@ export class SessionHandle<in out A> implements Session<A> {
 
   /** Whether the request has read its session. */
   get accessed(): boolean {
-    return this.state.snapshot !== undefined
+    return this.state.accessed
   }
 
   /** What the client has to do about its token, as far as it is decided. */
@@ -142,17 +150,23 @@ export class SessionHandle<in out A> implements Session<A> {
     const keep = this.state.runtime.definition.keepOnLogin
     const apply = (envelope: Envelope<A>): Envelope<A> => {
       let data = this.fresh()
-      if (keep.length > 0) {
+      // What belongs to another user does not pass on.
+      if (keep.length > 0 && !this.belongsToAnother(subject)) {
         const kept = { ...data }
         for (const key of keep) kept[key] = envelope.data[key]
         data = kept
       }
-      return { ...envelope, data: f === undefined ? data : f(data), elevatedUntil: undefined }
+      return {
+        ...envelope,
+        data: f === undefined ? data : f(data),
+        flash: this.belongsToAnother(subject) ? [] : envelope.flash,
+        elevatedUntil: undefined
+      }
     }
-    return Effect.map(this.change(apply, { stands: true }), ({ data }) => {
-      this.state.identity = { renew: true, subject, authenticated: true }
-      return data
-    })
+    return Effect.map(
+      this.change(apply, { stands: true }, { renew: true, subject, authenticated: true }),
+      ({ data }) => data
+    )
   }
 
   elevate(duration: Duration.Input): Effect.Effect<void, SessionError.SessionError> {
@@ -161,9 +175,8 @@ export class SessionHandle<in out A> implements Session<A> {
       this.signedIn(),
       Effect.suspend(() => {
         const elevatedUntil = this.state.now() + millis
-        return Effect.map(this.change((envelope) => ({ ...envelope, elevatedUntil }), { stands: true }), () => {
-          this.state.identity = { ...this.state.identity, renew: true }
-        })
+        const apply = (envelope: Envelope<A>): Envelope<A> => ({ ...envelope, elevatedUntil })
+        return Effect.asVoid(this.change(apply, { stands: true }, { renew: true }))
       })
     )
   }
@@ -191,10 +204,7 @@ export class SessionHandle<in out A> implements Session<A> {
         persistent: options.persistent ?? envelope.override?.persistent
       }
     })
-    return Effect.map(this.change(apply), () => {
-      this.state.reissue = true
-      if (lifetime !== undefined) this.state.lifetimeChanged = true
-    })
+    return Effect.asVoid(this.change(apply, { lifetimes: lifetime === undefined ? "any" : "deadline" }))
   }
 
   get flash(): SessionFlash<A> {
@@ -208,7 +218,7 @@ export class SessionHandle<in out A> implements Session<A> {
         : Effect.tapError(commit(this.state, true, this.retries), ({ reason }) =>
           // What was refused for good is not tried again at the end of the request; an outage may be over by then.
           Effect.sync(() => {
-            if (reason._tag !== "Unavailable") this.state.forgetRecorded()
+            if (reason._tag !== "Unavailable") this.state.discardRefused(reason)
           }))
     ))
   }
@@ -270,11 +280,16 @@ export class SessionHandle<in out A> implements Session<A> {
 
   private change(
     apply: (envelope: Envelope<A>) => Envelope<A>,
-    options?: { readonly replay?: boolean; readonly stands?: boolean }
+    options?: Partial<Omit<Change<A>, "apply">>,
+    identity?: Partial<Identity>
   ): Effect.Effect<Envelope<A>, SessionError.SessionError> {
-    return Effect.suspend(() =>
-      this.state.record({ apply, replay: options?.replay ?? true, stands: options?.stands ?? false })
-    )
+    return Effect.suspend(() => this.state.record({ replay: true, stands: false, ...options, apply }, identity))
+  }
+
+  // Whether the session is that of a subject other than the given one.
+  private belongsToAnother(subject: string): boolean {
+    const signedIn = this.state.ended ? undefined : this.state.snapshot?.current?.record.subject
+    return signedIn !== undefined && signedIn !== subject
   }
 
   // Two fibers of one request commit one after the other.

@@ -45,6 +45,16 @@ export interface Change<in out A> {
   readonly replay: boolean
   /** Whether it stands when the request fails. */
   readonly stands: boolean
+  /** What of the session's lifetimes it changes: any of them, or the absolute deadline too. */
+  readonly lifetimes?: "any" | "deadline" | undefined
+}
+
+/** What was recorded when an attempt to carry it out began. */
+export interface Mark {
+  readonly changes: number
+  readonly identity: Identity
+  readonly ended: boolean
+  readonly endings: number
 }
 
 /** What was read of the session. */
@@ -70,15 +80,15 @@ export class SessionState<in out A> {
   /** The token that stands for the session now. */
   token: string | undefined
   snapshot: Snapshot<A> | undefined = undefined
+  /** The request has asked for its session. */
+  accessed = false
   changes: ReadonlyArray<Change<A>> = []
   identity: Identity = noIdentity
   /** The session was ended by this request; what follows belongs to a new one. */
   ended = false
+  /** How often the request has ended its session. */
+  endings = 0
   touchRequested = false
-  /** The deadline of this session shall move. */
-  lifetimeChanged = false
-  /** The client must learn a new expiry, though the token stays. */
-  reissue = false
   /** The request is over. */
   finished = false
   /** The session was first stored by this request. */
@@ -113,14 +123,17 @@ export class SessionState<in out A> {
 
   /** The session as this request sees it. */
   envelope(snapshot: Snapshot<A>): Envelope<A> {
-    if (this.working !== undefined) return this.working
-    let envelope = this.base(snapshot)
-    for (const change of this.changes) envelope = change.apply(envelope)
-    return this.working = envelope
+    return this.working ??= this.changed(this.base(snapshot))
+  }
+
+  /** An envelope with everything that is recorded. */
+  changed(envelope: Envelope<A>): Envelope<A> {
+    return this.changes.reduce((changed, change) => change.apply(changed), envelope)
   }
 
   /** Reads the session, once. Of two fibers that ask at the same time both read; the first answer is taken. */
   load(): Effect.Effect<Snapshot<A>, SessionError.SessionError> {
+    this.accessed = true
     const snapshot = this.snapshot
     if (snapshot !== undefined) {
       return snapshot.problem !== undefined && this.runtime.settings.onInvalid === "fail" && !this.ended
@@ -145,8 +158,9 @@ export class SessionState<in out A> {
     return Effect.matchEffect(backend.load(token), {
       onFailure: (error) => this.unavailable(error),
       onSuccess: (found) => {
-        observer.loadTime(clock.currentTimeMillisUnsafe() - started)
-        const taken = this.snapshot === undefined ? this.take(token, found) : Effect.void
+        const ended = clock.currentTimeMillisUnsafe()
+        observer.loadTime(ended - started)
+        const taken = this.snapshot === undefined ? this.take(token, found, ended) : Effect.void
         return taken === Effect.void ? this.load() : Effect.flatMap(taken, () => this.load())
       }
     })
@@ -161,8 +175,8 @@ export class SessionState<in out A> {
   }
 
   // Turns the backend's answer into the snapshot.
-  private take(token: string, found: Found): Effect.Effect<void, SessionError.SessionError> {
-    const { backend, clock, definition } = this.runtime
+  private take(token: string, found: Found, at: number): Effect.Effect<void, SessionError.SessionError> {
+    const { backend, definition } = this.runtime
     if (found._tag === "Rejected") {
       this.snapshot = invalid
       return this.observe("rejected", { reason: "unknown token" })
@@ -171,9 +185,9 @@ export class SessionState<in out A> {
     switch (lookup._tag) {
       case "Live": {
         const { alias, now, record } = lookup
-        this.offset = now - clock.currentTimeMillisUnsafe()
+        this.offset = now - at
         const current: Current = { token, key, record, alias }
-        const decoded = definition.data.decode(record.format, record.payload)
+        const decoded = definition.data.decode(key, record.format, record.payload)
         if (decoded._tag === "Decoded") {
           this.snapshot = { status: "active", current, stored: decoded.envelope, problem: undefined }
           return this.observe("loaded", { key, subject: record.subject })
@@ -204,11 +218,12 @@ export class SessionState<in out A> {
     }
   }
 
-  /** Records a change and returns what the session looks like with it. */
-  record(change: Change<A>): Effect.Effect<Envelope<A>, SessionError.SessionError> {
+  /** Records a change, with what it does to the identity, and returns what the session looks like with it. */
+  record(change: Change<A>, identity?: Partial<Identity>): Effect.Effect<Envelope<A>, SessionError.SessionError> {
     return Effect.map(this.loadForWriting(), (snapshot) => {
       const next = change.apply(this.envelope(snapshot))
       this.changes = [...this.changes, change]
+      if (identity !== undefined) this.identity = { ...this.identity, ...identity }
       return this.working = next
     })
   }
@@ -222,7 +237,29 @@ export class SessionState<in out A> {
   end(): void {
     this.forgetRecorded()
     this.ended = true
+    this.endings++
     this.first = undefined
+  }
+
+  get mark(): Mark {
+    return { changes: this.changes.length, identity: this.identity, ended: this.ended, endings: this.endings }
+  }
+
+  /** Drops what has been carried out. What another fiber of the request recorded meanwhile stays recorded. */
+  settleRecorded(mark: Mark): void {
+    this.working = undefined
+    if (this.endings !== mark.endings) return
+    this.changes = this.changes.slice(mark.changes)
+    if (this.identity === mark.identity) this.identity = noIdentity
+    this.ended = this.touchRequested = false
+  }
+
+  /** Drops what was refused for good; an end stands. After a lost race the session is read again. */
+  discardRefused(reason: SessionError.SessionErrorReason): void {
+    const { ended } = this
+    this.forgetRecorded()
+    this.ended = ended
+    if (reason._tag === "Conflict") this.snapshot = undefined
   }
 
   /** Keeps of what was recorded only what stands after the given outcome. */
@@ -248,15 +285,13 @@ export class SessionState<in out A> {
     this.changes = []
     this.working = undefined
     this.identity = noIdentity
-    this.ended =
-      this.touchRequested =
-      this.lifetimeChanged =
-      this.reissue =
-        false
+    this.ended = this.touchRequested = false
   }
 
   /** Takes over a session that the store has confirmed. What is recorded applies to it. */
   adopt(token: string, key: string, record: SessionRecord, stored: Envelope<A>): void {
+    // A new id was issued just now, by the store's clock.
+    if (token !== this.token) this.offset = record.issuedAt - this.runtime.clock.currentTimeMillisUnsafe()
     this.token = token
     this.snapshot = { status: "active", current: { token, key, record, alias: undefined }, stored, problem: undefined }
     this.working = undefined

@@ -63,15 +63,17 @@ const newer = 1
 
 const copy = (payload: Payload): Payload => typeof payload === "string" ? payload : new Uint8Array(payload)
 
+const column = <A>(empty: A): Array<A> => Array.from({ length: pageSize }, () => empty)
+
 class Page {
   readonly kinds: Uint8Array = new Uint8Array(pageSize)
   readonly numbers: Float64Array = new Float64Array(pageSize * 8)
   readonly uses: Int32Array = new Int32Array(pageSize * 2)
   readonly signIns: Int32Array = new Int32Array(pageSize * 2)
-  readonly keys: Array<string> = new Array<string>(pageSize).fill("")
-  readonly payloads: Array<Payload> = new Array<Payload>(pageSize).fill("")
-  readonly subjects: Array<string | undefined> = new Array<string | undefined>(pageSize).fill(undefined)
-  readonly aliases: Array<Alias | undefined> = new Array<Alias | undefined>(pageSize).fill(undefined)
+  readonly keys: Array<string> = column("")
+  readonly payloads: Array<Payload> = column("")
+  readonly subjects: Array<string | undefined> = column(undefined)
+  readonly aliases: Array<Alias | undefined> = column(undefined)
 }
 
 /** @internal */
@@ -216,13 +218,18 @@ export class SessionTable {
     page.payloads[index] = copy(record.payload)
   }
 
-  /** Moves a session to a key that is free; the old one stays an alias until `until`, if that is given. */
+  /**
+   * Moves a session to a key that is free. The old one stays an alias until `until`, if that is given; otherwise it is
+   * forgotten, and the earlier aliases with it.
+   */
   move(slot: number, key: string, record: SessionRecord, until: number | undefined): void {
     const page = this.page(slot)
     const index = slot & pageMask
     const oldKey = page.keys[index]
     this.slots.delete(oldKey)
-    if (until !== undefined) {
+    if (until === undefined) {
+      this.forgetAliases(slot)
+    } else {
       const alias: Alias = { key: oldKey, slot, until, older: page.aliases[index] }
       page.aliases[index] = alias
       this.aliasKeys.set(oldKey, alias)
@@ -245,8 +252,7 @@ export class SessionTable {
     const index = slot & pageMask
     this.detach(slot)
     this.slots.delete(page.keys[index])
-    for (let alias = page.aliases[index]; alias !== undefined; alias = alias.older) this.aliasKeys.delete(alias.key)
-    page.aliases[index] = undefined
+    this.forgetAliases(slot)
     page.keys[index] = ""
     page.payloads[index] = ""
     page.kinds[index] = nothing
@@ -315,6 +321,13 @@ export class SessionTable {
   private signInOf(slot: number): number {
     const at = this.number(slot, authenticatedAt)
     return Number.isNaN(at) ? this.number(slot, createdAt) : at
+  }
+
+  private forgetAliases(slot: number): void {
+    const page = this.page(slot)
+    const index = slot & pageMask
+    for (let alias = page.aliases[index]; alias !== undefined; alias = alias.older) this.aliasKeys.delete(alias.key)
+    page.aliases[index] = undefined
   }
 
   private boundAliases(newest: Alias): void {

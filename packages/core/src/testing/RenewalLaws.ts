@@ -169,6 +169,21 @@ export const renewalLaws: ReadonlyArray<Definition<Trial>> = [
     })
   },
   {
+    name: "a renewal without a grace window ends the earlier keys too",
+    law: "an id that was valid before a sign-in never gains its privileges",
+    check: Effect.fnUntraced(function*(t) {
+      const [a, b, c] = [t.key("a"), t.key("b"), t.key("c")]
+      yield* t.create(a)
+      yield* t.renew(a, b, {}, 10 * t.unit)
+      const record = yield* t.renew(b, c, { subject: t.subject("a"), authenticated: true })
+      for (const key of [a, b]) {
+        yield* t.ended("an earlier key", key)
+        yield* t.same("destroy through it", yield* t.store.destroy(key), false)
+      }
+      yield* t.same("the session", (yield* t.live("the new key", c)).record, record)
+    })
+  },
+  {
     name: "renew with another version is a Conflict",
     law: unchanged,
     check: Effect.fnUntraced(function*(t) {

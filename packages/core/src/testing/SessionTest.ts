@@ -104,7 +104,8 @@ export const layer = (
   | TestClock.TestClock,
   SessionConfig.SessionConfigError
 > =>
-  MemoryStore.layer().pipe(
+  // Expired sessions stay until they are asked for, so that a test can tell them from absent ones.
+  MemoryStore.layer({ sweepInterval: "400 days" }).pipe(
     Layer.provideMerge(Crypto.layerNoDeps),
     Layer.provide([Digest.layerWebCrypto, Kdf.layerWebCrypto, layerSeededRandom(options.seed)]),
     Layer.provideMerge(SessionConfig.layer({ preset: "testing", secrets: secret, ...options })),

@@ -6,13 +6,14 @@
  * **Example** (Every law on one store)
  *
  * ```ts
- * import { it } from "@effect/vitest"
+ * import { MemoryStore } from "@effect-session/core"
  * import { StoreConformance } from "@effect-session/core/testing"
+ * import { it } from "@effect/vitest"
  * import { Effect } from "effect"
  * import { TestClock } from "effect/testing"
  *
  * for (const law of StoreConformance.laws({ elapse: TestClock.adjust })) {
- *   it.effect(law.name, () => Effect.provide(law.run, MyStore.layer))
+ *   it.effect(law.name, () => Effect.provide(law.run, MemoryStore.layerStore()))
  * }
  * ```
  *

@@ -135,7 +135,10 @@ const standing = (state: State, key: string): Standing => {
   const link = state.links.get(key)
   if (link === undefined || link.until === undefined) return { _tag: state.used.has(key) ? "Ended" : "Fresh" }
   const chain = chainOf(state, key)
-  // Past a key that was forgotten at once the way may be lost.
+  // A renewal without a grace window ends every earlier key.
+  if (chain.some((at) => state.links.has(at) && state.links.get(at)?.until === undefined)) {
+    return { _tag: "Orphan", chain }
+  }
   const certain = [key, ...chain].every((at) => {
     const link = state.links.get(at)
     return link === undefined || (link.until !== undefined && state.now < link.rememberUntil)

@@ -5,9 +5,6 @@
  * @since 0.1.0
  */
 export * as Law from "./Law.ts"
-export * as Linearizability from "./Linearizability.ts"
 export * as SessionTest from "./SessionTest.ts"
 export * as StoreConformance from "./StoreConformance.ts"
-export * as StoreModel from "./StoreModel.ts"
-export * as StoreModelTest from "./StoreModelTest.ts"
 export * as StoreOperation from "./StoreOperation.ts"

@@ -1,0 +1,2 @@
+export * as Invalidation from "./Invalidation.ts"
+export * as InvalidationMessage from "./InvalidationMessage.ts"
