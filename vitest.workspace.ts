@@ -1,9 +1,18 @@
 import { readdirSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
-// Tests run from the sources: the paths of tsconfig.tests.json stand for the packages' `dist`.
+const source = fileURLToPath(new URL("packages/$1/src", import.meta.url))
+
+// Tests run from the sources, never from `dist`: each package has one copy of every module.
+const alias = [
+  { find: /^@effect-session\/(\w+)$/, replacement: `${source}/index.ts` },
+  { find: /^@effect-session\/(\w+)\/testing$/, replacement: `${source}/testing/index.ts` },
+  { find: /^@effect-session\/(\w+)\/(.+)$/, replacement: `${source}/$2.ts` }
+]
+
 const project = (name: string, root: string, include: ReadonlyArray<string>, groupOrder: number) => ({
-  resolve: { tsconfigPaths: true },
+  resolve: { alias },
   test: { name, root, include: [...include], testTimeout: 30_000, hookTimeout: 60_000, sequence: { groupOrder } }
 })
 
