@@ -19,6 +19,10 @@
  * the one nearest to the route first. If one of them cannot be, the data changes
  * of those after it are discarded.
  *
+ * What a handler's own pre-response handlers write is committed too. What a
+ * streamed body writes comes too late and fails with `Finished`; read the session
+ * before the body begins as well, so that caches learn of it.
+ *
  * @stability unstable
  * @since 0.1.0
  */
