@@ -122,7 +122,7 @@ const maxCapacity = 2 ** 30
  * used longest ago has expired, it goes before any anonymous one.
  *
  * A session remembers the last 16 keys it was renewed away from with a grace
- * window, until it ends; an earlier one is `Absent`.
+ * window, until it ends or is renewed without one; an earlier key is `Absent`.
  *
  * A scan meets a session that is renewed meanwhile once, under the key it has
  * at that moment.

@@ -102,6 +102,18 @@ describe("MemoryStore records", () => {
       assert.strictEqual((yield* renew("b", "c"))._tag, "Conflict")
     }))
 
+  it.effect("the last activity does not move back with the clock", () =>
+    Effect.gen(function*() {
+      const { create, store } = yield* open()
+      yield* TestClock.setTime(2000)
+      yield* create("a")
+      yield* TestClock.setTime(1000)
+      assert.isTrue(yield* store.touch("a"))
+      yield* store.save("a", 1, change("later"))
+      const lookup = yield* store.load("a")
+      assert.strictEqual(lookup._tag === "Live" && lookup.record.lastSeenAt, 2000)
+    }))
+
   it.effect("a record that was handed out does not change, and changes nothing", () =>
     Effect.gen(function*() {
       const { signIn, store } = yield* open()

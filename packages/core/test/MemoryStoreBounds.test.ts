@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
+import { SessionTable } from "../src/internal/sessionTable.ts"
 import type { SessionEntry } from "../src/SessionQuery.ts"
 import { change, hour, newRecord, numbers, open } from "./memoryStoreFixture.ts"
 
@@ -110,26 +111,29 @@ describe("MemoryStore capacity", () => {
       assert.strictEqual((yield* stats).aliases, 0)
     }))
 
-  it.effect("slots are used again", () =>
+  it("the place of a session that ended is used again", () => {
+    const table = new SessionTable(10)
+    const { key: _, lifetime, ...rest } = newRecord("a")
+    const times = { createdAt: 0, issuedAt: 0, authenticatedAt: undefined, lastSeenAt: 0, expiresAt: lifetime }
+    const record = { ...rest, ...times, version: 1 }
+    const slots = ["a", "b", "c"].map((key) => table.insert(key, record))
+    const { end } = table
+    for (let i = 0; i < 1000; i++) {
+      table.remove(slots[i % 3])
+      slots[i % 3] = table.insert(`${i}`, record)
+    }
+    assert.strictEqual(table.end, end)
+    assert.strictEqual(table.total, 3)
+  })
+
+  it.effect("gives its memory back when it is empty, and goes on", () =>
     Effect.gen(function*() {
       const { create, keys, query, stats, store } = yield* open()
       for (let round = 0; round < 3; round++) {
-        yield* create(...numbers(5000))
-        yield* Effect.forEach(numbers(4990), (key) => store.destroy(key), { discard: true })
-        assert.deepStrictEqual(yield* keys, [
-          "4990",
-          "4991",
-          "4992",
-          "4993",
-          "4994",
-          "4995",
-          "4996",
-          "4997",
-          "4998",
-          "4999"
-        ])
-        if (round > 0) yield* Stream.runDrain(query.clear)
-        else yield* Effect.forEach(numbers(5000), (key) => store.destroy(key), { discard: true })
+        yield* create(...numbers(10_000))
+        yield* Effect.forEach(numbers(9_998), (key) => store.destroy(key), { discard: true })
+        assert.deepStrictEqual(yield* keys, ["9998", "9999"])
+        yield* Stream.runDrain(query.clear)
         assert.include(yield* stats, { total: 0, anonymous: 0 })
       }
     }))

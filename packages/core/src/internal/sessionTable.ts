@@ -9,21 +9,28 @@
  * @internal
  */
 import * as Lifetime from "../Lifetime.ts"
-import type { Payload, SessionRecord } from "../SessionStore.ts"
+import type { SessionRecord } from "../SessionStore.ts"
+import {
+  type Alias,
+  authenticatedAt,
+  bytes,
+  copy,
+  createdAt,
+  expiresAt,
+  format,
+  idleTimeout,
+  issuedAt,
+  lastSeenAt,
+  newer,
+  nothing,
+  older,
+  Page,
+  pageBits,
+  pageMask,
+  text,
+  version
+} from "./sessionPage.ts"
 import { ShardedMap } from "./shardedMap.ts"
-
-/**
- * A key that a session was renewed away from.
- *
- * @internal
- */
-export interface Alias {
-  readonly key: string
-  readonly slot: number
-  /** End of the grace window. */
-  readonly until: number
-  older: Alias | undefined
-}
 
 /**
  * Number of aliases a session keeps, the newest ones.
@@ -36,45 +43,6 @@ export const maxAliases = 16
 const firstSlot = 2
 const anonymousList = 0
 const signedInList = 1
-
-const pageBits = 12
-const pageSize = 1 << pageBits
-const pageMask = pageSize - 1
-
-// What a slot holds.
-const nothing = 0
-const text = 1
-const bytes = 2
-
-// Columns of `numbers`: what a load reads lies together.
-const lastSeenAt = 0
-const idleTimeout = 1
-const expiresAt = 2
-const version = 3
-const createdAt = 4
-const issuedAt = 5
-const authenticatedAt = 6
-const format = 7
-
-// Columns of `uses`, neighbours by use; free slots are chained by `newer`. Columns of `signIns`, neighbours by sign-in
-// among the sessions of one subject.
-const older = 0
-const newer = 1
-
-const copy = (payload: Payload): Payload => typeof payload === "string" ? payload : new Uint8Array(payload)
-
-const column = <A>(empty: A): Array<A> => Array.from({ length: pageSize }, () => empty)
-
-class Page {
-  readonly kinds: Uint8Array = new Uint8Array(pageSize)
-  readonly numbers: Float64Array = new Float64Array(pageSize * 8)
-  readonly uses: Int32Array = new Int32Array(pageSize * 2)
-  readonly signIns: Int32Array = new Int32Array(pageSize * 2)
-  readonly keys: Array<string> = column("")
-  readonly payloads: Array<Payload> = column("")
-  readonly subjects: Array<string | undefined> = column(undefined)
-  readonly aliases: Array<Alias | undefined> = column(undefined)
-}
 
 /** @internal */
 export class SessionTable {
