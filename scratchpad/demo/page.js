@@ -1,0 +1,375 @@
+// The page of the demo: plain browser code over the JSON API. It never sees the session's id, which is HttpOnly.
+
+const $ = (id) => document.getElementById(id)
+
+const element = (name, properties = {}, ...children) => {
+  const node = document.createElement(name)
+  for (const [key, value] of Object.entries(properties)) {
+    if (key === "data") Object.assign(node.dataset, value)
+    else if (key === "label") node.setAttribute("aria-label", value)
+    else node[key] = value
+  }
+  node.append(...children)
+  return node
+}
+
+// --- talking to the server -----------------------------------------------------------------------------------------
+
+class Refused extends Error {
+  constructor(status, message) {
+    super(message)
+    this.status = status
+  }
+}
+
+const api = async (method, path, body) => {
+  const response = await fetch(path, {
+    method,
+    credentials: "same-origin",
+    cache: "no-store",
+    ...(body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) })
+  }).catch(() => {
+    throw new Refused(0, "The server does not answer.")
+  })
+  const text = await response.text()
+  const answer = text === "" ? {} : JSON.parse(text)
+  if (!response.ok) throw new Refused(response.status, answer.error ?? `Error ${response.status}`)
+  return answer
+}
+
+// --- what is known -------------------------------------------------------------------------------------------------
+
+let me
+// Server time minus local time: deadlines are the server's, and clocks differ.
+let offset = 0
+
+const now = () => Date.now() + offset
+
+let lastLoad = 0
+
+const load = async () => {
+  const run = ++lastLoad
+  const latest = await api("GET", "/api/me")
+  const [{ items }, { devices }] = await Promise.all([
+    api("GET", "/api/items"),
+    latest.authenticated ? api("GET", "/api/devices") : { devices: [] }
+  ])
+  // A later load knows better.
+  if (run !== lastLoad) return
+  const before = me
+  me = latest
+  offset = Date.parse(me.now) - Date.now()
+  if (before?.authenticated && !me.authenticated) {
+    notify("notice", "You are signed out: the session has ended.")
+  }
+  showAccount()
+  showSession()
+  $("counter").textContent = me.counter.toLocaleString()
+  showItems(items)
+  showDevices(devices)
+}
+
+/** Runs what a button does, and then shows what has become of the session. */
+const act = async (button, what) => {
+  button.disabled = true
+  try {
+    await what()
+  } catch (error) {
+    notify("problem", error.message)
+  }
+  try {
+    await load()
+  } catch (error) {
+    showDown(error)
+  }
+  button.disabled = false
+}
+
+const onClick = (id, what) => $(id).addEventListener("click", ({ currentTarget }) => act(currentTarget, what))
+
+// --- account -------------------------------------------------------------------------------------------------------
+
+const showBadge = (state, text) => {
+  $("badge").dataset.state = state
+  if ($("badge-text").textContent !== text) $("badge-text").textContent = text
+}
+
+const showDown = (error) => showBadge("down", error.status === 503 ? "Store unavailable" : "No connection")
+
+const showAccount = () => {
+  $("signed-in").hidden = !me.authenticated
+  $("signed-out").hidden = me.authenticated
+  if (me.authenticated) {
+    showBadge(me.role, me.username)
+    $("avatar").textContent = [...me.username][0].toUpperCase()
+    $("who").textContent = me.username
+    $("role").textContent = me.role
+    $("since").textContent = `signed in ${ago(me.loginAt)}`
+  } else if (me.status === "active") showBadge("guest", "Guest session")
+  else if (me.status === "expired") showBadge("ended", "Session expired")
+  else if (me.status === "invalid") showBadge("ended", "Session not accepted")
+  else showBadge("none", "No session")
+}
+
+$("login").addEventListener("submit", async (event) => {
+  event.preventDefault()
+  const { password, username } = event.target
+  const fail = (field, reason) => {
+    $("login-error").textContent = reason
+    field.setAttribute("aria-invalid", "true")
+    field.focus()
+  }
+  for (const field of [username, password]) field.removeAttribute("aria-invalid")
+  $("login-error").textContent = ""
+  if (username.value === "") return fail(username, "Who are you? Any name will do.")
+  try {
+    await api("POST", "/api/login", { username: username.value, password: password.value })
+  } catch (error) {
+    return fail(password, error.message)
+  }
+  event.target.reset()
+  await load().catch(showDown)
+  $("who").focus()
+})
+
+const leave = async (path) => {
+  await api("POST", path)
+  me = undefined
+}
+onClick("logout", () => leave("/api/logout").then(() => $("login").username.focus()))
+onClick("logout-everywhere", () => leave("/api/logout-everywhere").then(() => $("login").username.focus()))
+
+// --- counter and list ----------------------------------------------------------------------------------------------
+
+onClick("increment", () => api("POST", "/api/counter"))
+
+onClick("race", async () => {
+  // Without a session each of them would start one.
+  if (me?.status !== "active") await api("POST", "/api/counter")
+  const answers = await Promise.all(Array.from({ length: 20 }, () => api("POST", "/api/counter?delay=50")))
+  const different = new Set(answers.map(({ counter }) => counter)).size
+  $("race-result").textContent = `20 requests, ${different} different answers.`
+})
+
+const showItems = (items) => {
+  $("items-empty").hidden = items.length > 0
+  $("items-empty").textContent = me.authenticated
+    ? "Nothing on it yet."
+    : "Empty. What you add before signing in is kept."
+  $("items").replaceChildren(...items.map((text, index) => {
+    const remove = element("button", {
+      type: "button",
+      className: "icon",
+      label: `Remove ${text}`,
+      textContent: "×",
+      onclick: () => act(remove, () => api("DELETE", `/api/items/${index}`)).then(() => $("item").focus())
+    })
+    return element("li", {}, element("span", { textContent: text }), remove)
+  }))
+}
+
+$("add-item").addEventListener("submit", (event) => {
+  event.preventDefault()
+  const text = $("item").value.trim()
+  if (text === "") return
+  event.target.reset()
+  act(event.submitter ?? event.target.querySelector("button"), () => api("POST", "/api/items", { text }))
+})
+
+// --- messages ------------------------------------------------------------------------------------------------------
+
+const messages = {
+  notice: "The kettle is on.",
+  success: "Your changes are saved.",
+  info: "There is a new version of this page.",
+  warning: "Your trial ends in three days.",
+  alert: "Somebody signed in from a new device.",
+  error: "The payment did not go through."
+}
+
+const notify = (kind, message) => {
+  const box = element("div", { className: "notice", data: { kind } })
+  const close = element("button", {
+    type: "button",
+    className: "icon",
+    label: "Dismiss",
+    textContent: "×",
+    onclick: () => box.remove()
+  })
+  const name = Object.hasOwn(messages, kind)
+    ? [element("strong", { textContent: kind[0].toUpperCase() + kind.slice(1) })]
+    : []
+  box.append(element("p", {}, ...name, message), close)
+  $("notices").append(box)
+}
+
+for (const button of $("kinds").children) {
+  const { kind } = button.dataset
+  button.addEventListener("click", () =>
+    act(button, async () => {
+      await api("POST", "/api/flash", { kind, message: messages[kind] })
+      $("waiting").hidden = false
+      $("waiting-text").textContent = "It is waiting."
+    }))
+}
+
+$("reload").addEventListener("click", () => location.reload())
+
+// --- devices -------------------------------------------------------------------------------------------------------
+
+const firstMatch = (text, names) => names.find(([pattern]) => pattern.test(text))?.[1]
+
+const deviceName = (agent) => {
+  if (agent === null) return "Unknown device"
+  const browser = firstMatch(agent, [
+    [/Edg/, "Edge"],
+    [/OPR/, "Opera"],
+    [/Firefox/, "Firefox"],
+    [/Chrom/, "Chrome"],
+    [/Safari/, "Safari"],
+    [/^curl/, "curl"]
+  ])
+  const system = firstMatch(agent, [
+    [/Android/, "Android"],
+    [/iPhone|iPad/, "iOS"],
+    [/Windows/, "Windows"],
+    [/Mac OS X/, "macOS"],
+    [/CrOS/, "ChromeOS"],
+    [/Linux/, "Linux"]
+  ])
+  return [browser ?? agent.slice(0, 40), system].filter(Boolean).join(" on ")
+}
+
+const showDevices = (devices) => {
+  $("devices-empty").hidden = devices.length > 0
+  $("devices").replaceChildren(...devices.map(({ address, agent, createdAt, current, handle, lastSeenAt }) => {
+    const name = deviceName(agent)
+    const title = element("p", { className: "name", title: agent ?? "" }, name)
+    if (current) title.append(" ", element("span", { className: "tag here", textContent: "this one" }))
+    const from = address === null ? "" : `${address}, `
+    const facts = `${from}since ${clock(createdAt)}, last seen ${ago(lastSeenAt)}`
+    const end = element("button", {
+      type: "button",
+      className: "quiet danger",
+      label: `${current ? "Sign out" : "End"} ${name}`,
+      textContent: current ? "Sign out" : "End",
+      onclick: () =>
+        act(end, async () => {
+          await api("DELETE", `/api/devices/${encodeURIComponent(handle)}`)
+          if (current) me = undefined
+        })
+    })
+    return element("li", {}, element("div", {}, title, element("p", { className: "hint", textContent: facts })), end)
+  }))
+}
+
+// --- session -------------------------------------------------------------------------------------------------------
+
+const times = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" })
+const dates = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" })
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" })
+
+const clock = (iso) => {
+  if (iso === null) return "never"
+  const date = new Date(iso)
+  return (now() - date < 12 * 3_600_000 ? times : dates).format(date)
+}
+
+const ago = (iso) => {
+  const minutes = Math.round((Date.parse(iso) - now()) / 60_000)
+  if (minutes === 0) return "just now"
+  return Math.abs(minutes) < 60 ? relative.format(minutes, "minute") : relative.format(Math.round(minutes / 60), "hour")
+}
+
+const countdown = (millis) => {
+  const seconds = Math.max(0, Math.ceil(millis / 1000))
+  const two = (n) => String(n).padStart(2, "0")
+  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60]
+  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`
+}
+
+const showDeadline = (id, from, until) => {
+  const left = Date.parse(until) - now()
+  const share = Math.min(1, Math.max(0, left / (Date.parse(until) - Date.parse(from))))
+  $(id).value = share
+  $(id).classList.toggle("low", share < 0.15)
+  $(`${id}-left`).textContent = countdown(left)
+}
+
+const tick = () => {
+  if (!me?.expiresAt) return
+  showDeadline("idle", me.lastSeenAt, me.idleExpiresAt)
+  showDeadline("absolute", me.loginAt ?? me.createdAt, me.absoluteExpiresAt)
+  if (Date.parse(me.expiresAt) < now()) {
+    me.expiresAt = null
+    load().catch(showDown)
+  }
+}
+
+const showSession = () => {
+  $("session").hidden = me.createdAt === null
+  $("no-session").hidden = me.createdAt !== null
+  if (me.createdAt === null) return
+  $("created").textContent = clock(me.createdAt)
+  $("seen").textContent = clock(me.lastSeenAt)
+  $("login-at").textContent = clock(me.loginAt)
+  tick()
+}
+
+onClick("renew", async () => {
+  await api("POST", "/api/renew")
+  notify("success", "The session has a new id; the old one is worth nothing now.")
+})
+
+// --- store ---------------------------------------------------------------------------------------------------------
+
+const interval = 1000
+const kept = 60
+const samples = []
+let last
+
+const points = (name, peak) =>
+  samples.map((sample, i) => `${300 - (samples.length - 1 - i) * (300 / kept)},${95 - (sample[name] / peak) * 92}`)
+
+const measure = async () => {
+  if (document.hidden) return
+  const metrics = await api("GET", "/api/metrics").catch(showDown)
+  if (metrics === undefined) return
+  if ($("badge").dataset.state === "down") load().catch(showDown)
+  const at = performance.now()
+  const { active, created, loaded, renewed, saved } = metrics
+  const saves = saved + created + renewed
+  if (last !== undefined) {
+    const seconds = (at - last.at) / 1000
+    samples.push({ loads: (loaded - last.loaded) / seconds, saves: (saves - last.saves) / seconds })
+    if (samples.length > kept + 1) samples.shift()
+  }
+  last = { at, loaded, saves }
+  $("loads").textContent = loaded.toLocaleString()
+  $("saves").textContent = saves.toLocaleString()
+  $("active").textContent = active.toLocaleString()
+  const peak = Math.max(2, ...samples.map(({ loads, saves }) => Math.max(loads, saves)))
+  const line = points("loads", peak)
+  $("loads-line").setAttribute("points", line.join(" "))
+  $("saves-line").setAttribute("points", points("saves", peak).join(" "))
+  if (line.length > 0) {
+    const start = line[0].slice(0, line[0].indexOf(","))
+    $("loads-area").setAttribute("points", `${start},95 ${line.join(" ")} 300,95`)
+  }
+  $("peak").textContent = `top line: ${Math.round(peak)} per second`
+}
+
+// --- start ---------------------------------------------------------------------------------------------------------
+
+const start = async () => {
+  await load()
+  for (const { kind, message } of (await api("GET", "/api/flash")).messages) notify(kind, message)
+}
+
+start().catch(showDown)
+measure()
+setInterval(tick, 1000)
+setInterval(measure, interval)
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) load().catch(showDown)
+})

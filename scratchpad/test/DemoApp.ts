@@ -1,0 +1,128 @@
+import { MemoryStore, SessionBackend, SessionConfig, SessionQuery, SessionStore } from "@effect-session/core"
+import * as CryptoNode from "@effect-session/core/CryptoNode"
+import { assert } from "@effect/vitest"
+import { Clock, Context, Effect, Fiber, Layer, Logger } from "effect"
+import { HttpRouter } from "effect/http"
+import { TestClock } from "effect/testing"
+import * as Api from "../demo/Api.ts"
+
+/** The demo over a memory store, in this process, on the clock of the test. */
+export interface DemoApp {
+  readonly handler: (request: Request) => Promise<Response>
+  /** Calls of the store so far, by method. */
+  readonly calls: Record<"load" | "create" | "save" | "touch" | "renew" | "destroy", number>
+  /** Number of sessions in the store. */
+  readonly sessions: Effect.Effect<number>
+  /** Whether the store serves. */
+  up: boolean
+}
+
+export const make = Effect.gen(function*() {
+  const { query, store } = yield* MemoryStore.make()
+  const calls: DemoApp["calls"] = { load: 0, create: 0, save: 0, touch: 0, renew: 0, destroy: 0 }
+  const outage = new SessionStore.SessionStoreError({
+    reason: new SessionStore.StoreUnavailable({ description: "it was turned off", retryAfter: 2000 })
+  })
+  const watch = <A>(method: keyof typeof calls, call: Effect.Effect<A, SessionStore.SessionStoreError>) =>
+    Effect.suspend(() => {
+      calls[method]++
+      return app.up ? call : Effect.fail(outage)
+    })
+  const watched = SessionStore.SessionStore.of({
+    load: (key) => watch("load", store.load(key)),
+    create: (record, limit) => watch("create", store.create(record, limit)),
+    save: (key, version, change) => watch("save", store.save(key, version, change)),
+    touch: (key) => watch("touch", store.touch(key)),
+    renew: (key, version, replacement, options) => watch("renew", store.renew(key, version, replacement, options)),
+    destroy: (key) => watch("destroy", store.destroy(key))
+  })
+  const clock = yield* Clock.Clock
+  const services = SessionBackend.layer("memory").pipe(
+    Layer.provideMerge(Layer.succeedContext(
+      Context.make(SessionStore.SessionStore, watched).pipe(Context.add(SessionQuery.SessionQuery, query))
+    )),
+    Layer.provideMerge(CryptoNode.layer),
+    Layer.provideMerge(SessionConfig.layer({ preset: "development", conflictRetries: 200 })),
+    Layer.provideMerge(Layer.succeed(Clock.Clock, clock)),
+    Layer.provideMerge(Logger.layer([]))
+  )
+  const { dispose, handler } = HttpRouter.toWebHandler(Layer.provideMerge(Api.layer, services), {
+    disableLogger: true,
+    routerConfig: Api.routerConfig
+  })
+  yield* Effect.addFinalizer(() => Effect.promise(dispose))
+  const app: DemoApp = { handler, calls, sessions: Effect.orDie(query.count), up: true }
+  return app
+})
+
+/** An answer of the API. */
+export interface Answer {
+  readonly status: number
+  readonly headers: Headers
+  readonly text: string
+  /** The body as JSON; fails the test if it is none. */
+  readonly json: () => Record<string, unknown>
+}
+
+export interface Send {
+  readonly headers?: Record<string, string> | undefined
+  /** Sent as JSON. */
+  readonly json?: unknown
+  /** Sent as it is. */
+  readonly body?: BodyInit | undefined
+}
+
+/** A client with a cookie jar for one cookie. */
+export const client = (app: DemoApp, agent = "test") => {
+  const jar: { cookie: string | undefined } = { cookie: undefined }
+  const send = (method: string, path: string, { body, headers, json }: Send = {}): Effect.Effect<Answer> =>
+    Effect.promise(async () => {
+      const request = new Request(`http://localhost:3000${path}`, {
+        method,
+        headers: {
+          "user-agent": agent,
+          ...(jar.cookie === undefined ? {} : { cookie: jar.cookie }),
+          ...(json === undefined ? {} : { "content-type": "application/json" }),
+          ...headers
+        },
+        body: json === undefined ? body ?? null : JSON.stringify(json)
+      })
+      const response = await app.handler(request)
+      for (const line of response.headers.getSetCookie()) {
+        jar.cookie = /max-age=0/i.test(line) ? undefined : line.slice(0, line.indexOf(";"))
+      }
+      const text = await response.text()
+      return { status: response.status, headers: response.headers, text, json: () => JSON.parse(text) }
+    })
+  const login = (username: string) => send("POST", "/api/login", { json: { username, password: "demo" } })
+  const me = Effect.map(send("GET", "/api/me"), (answer) => answer.json())
+  return { jar, send, login, me }
+}
+
+// Requests cross from fibers to promises and back; letting real time pass is how they get there.
+const moment = TestClock.withLive(Effect.sleep("1 millis"))
+
+/** Waits for what requests on their way have to bring about. */
+export const until = (condition: () => boolean): Effect.Effect<void> =>
+  Effect.suspend(() => condition() ? Effect.void : Effect.andThen(moment, until(condition)))
+
+/** Lets the delay of a request pass, and returns its answer. */
+export const afterDelay = <A>(fiber: Fiber.Fiber<A>): Effect.Effect<A> =>
+  Effect.suspend(() =>
+    fiber.pollUnsafe() !== undefined
+      ? Fiber.join(fiber)
+      : TestClock.adjust("1 second").pipe(Effect.andThen(moment), Effect.andThen(afterDelay(fiber)))
+  )
+
+export const assertAnswer = (answer: Answer, status: number, json?: unknown): void => {
+  assert.strictEqual(answer.status, status, answer.text)
+  if (json === undefined) assert.strictEqual(answer.text, "")
+  else assert.deepStrictEqual(answer.json(), json)
+}
+
+/** An error answers with its status and a reason in words. */
+export const assertRefused = (answer: Answer, status: number): void => {
+  assert.strictEqual(answer.status, status, answer.text)
+  const { error } = answer.json()
+  assert.isTrue(typeof error === "string" && error.length > 0, answer.text)
+}
