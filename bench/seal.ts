@@ -10,14 +10,14 @@
  * the medians. `--unique` also seals that many values and looks for a salt and
  * nonce that come twice.
  */
-import * as Crypto from "@effect-session/core/Crypto"
-import * as CryptoNode from "@effect-session/core/CryptoNode"
-import * as SealedFormat from "@effect-session/core/SealedFormat"
-import * as SessionConfig from "@effect-session/core/SessionConfig"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from "node:crypto"
+import * as Crypto from "../packages/core/src/Crypto.ts"
+import * as CryptoNode from "../packages/core/src/CryptoNode.ts"
+import * as SealedFormat from "../packages/core/src/SealedFormat.ts"
+import * as SessionConfig from "../packages/core/src/SessionConfig.ts"
 
 const option = (name: string, or: number): number => {
   const given = process.argv.find((argument) => argument.startsWith(`--${name}=`))

@@ -61,7 +61,12 @@ export type Step =
     readonly grace: number
     readonly limit: SessionLimit | undefined
   }
-  | { readonly _tag: "Destroy"; readonly key: string }
+  | {
+    readonly _tag: "Destroy"
+    readonly key: string
+    /** When the session would have ended anyway, in UTC milliseconds, where that is known. */
+    readonly until: number | undefined
+  }
 
 /**
  * What the request asked of the session's identity.
@@ -105,6 +110,8 @@ export interface Situation {
   /** Whether the request counts as activity, and may renew by age. */
   readonly active: boolean
   readonly mayRenewByAge: boolean
+  /** Whether the id has to be replaced whatever its age: the client is another one. */
+  readonly renewalDue?: boolean | undefined
   /** The store's time, in UTC milliseconds. */
   readonly now: number
   readonly settings: Settings
@@ -161,6 +168,9 @@ const renewal = (situation: Situation, current: Current, grace: number): Step =>
   }
 }
 
+const isOld = ({ active, now, settings: { renewalInterval } }: Situation, { issuedAt }: SessionRecord): boolean =>
+  active && renewalInterval !== undefined && Lifetime.isRenewalDue(issuedAt, now, renewalInterval)
+
 /**
  * Makes the decision.
  *
@@ -172,7 +182,7 @@ export const make = (situation: Situation): Plan => {
   const { current, identity, override, settings } = situation
   if (situation.ended) {
     const steps: Array<Step> = []
-    if (current !== undefined) steps.push({ _tag: "Destroy", key: current.key })
+    if (current !== undefined) steps.push({ _tag: "Destroy", key: current.key, until: current.record.expiresAt })
     if (isWorthStoring(situation)) steps.push(create(situation))
     return { _tag: "Steps", steps }
   }
@@ -186,10 +196,7 @@ export const make = (situation: Situation): Plan => {
 
   // The id of a privilege change dies at once: a grace window would let the old one share in it.
   if (identity.renew) return { _tag: "Steps", steps: [renewal(situation, current, 0)] }
-  if (
-    situation.active && situation.mayRenewByAge && settings.renewalInterval !== undefined &&
-    Lifetime.isRenewalDue(record.issuedAt, situation.now, settings.renewalInterval)
-  ) {
+  if (situation.mayRenewByAge && (situation.renewalDue === true || isOld(situation, record))) {
     return { _tag: "Steps", steps: [renewal(situation, current, settings.renewalGrace)] }
   }
   const counts = situation.active && settings.sliding

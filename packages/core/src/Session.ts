@@ -162,7 +162,8 @@ export interface Session<in out A, out R = never> extends ReadonlySession<A, R> 
   readonly renew: Effect.Effect<void, SessionError, R>
   /**
    * Signs a subject in, under a new id. Of the anonymous data only the keys in
-   * `keepOnLogin` survive; `f` gets the initial data with those.
+   * `keepOnLogin` survive; `f` gets the initial data with those. Where somebody
+   * else was signed in, nothing passes on.
    */
   readonly login: (subject: string, f?: (data: A) => A) => Effect.Effect<A, SessionError, R>
   /**

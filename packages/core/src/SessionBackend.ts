@@ -15,6 +15,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Step } from "./CommitPlan.ts"
 import { Crypto } from "./Crypto.ts"
+import * as PayloadCodec from "./PayloadCodec.ts"
+import { SessionConfig } from "./SessionConfig.ts"
+import { presets } from "./SessionPreset.ts"
 import { type Lookup, type SessionRecord, SessionStore, SessionStoreError, StoreUnavailable } from "./SessionStore.ts"
 
 /**
@@ -34,11 +37,15 @@ export type Found =
  *
  * **Details**
  *
- * - `Stored`: the session as it is now, with the token that stands for it.
- *   `evicted` holds keys of sessions that a limit ended.
- * - `Touched`: the activity was recorded, or there was nothing to record it on.
+ * - `Stored`: the session as it is now, with the token that stands for it from
+ *   now on. `evicted` holds keys of sessions that a limit ended.
+ * - `Touched`: the activity was recorded, or there was nothing to record it on,
+ *   and the token stays. A backend whose tokens hold the activity answers a
+ *   touch with `Stored`.
  * - `Ended`: the session is over; `live` says whether it still was before.
  * - `Conflict`, `Gone`, `LimitReached`: nothing was changed.
+ * - `TooLarge`: nothing was changed; in a token of `actual` characters the session
+ *   would be larger than `maximum`.
  *
  * @stability unstable
  * @category models
@@ -57,6 +64,7 @@ export type Applied =
   | { readonly _tag: "Conflict" }
   | { readonly _tag: "Gone" }
   | { readonly _tag: "LimitReached" }
+  | { readonly _tag: "TooLarge"; readonly actual: number; readonly maximum: number }
 
 /**
  * Service that loads sessions by token and carries out decisions.
@@ -70,6 +78,11 @@ export class SessionBackend extends Context.Service<SessionBackend, {
   readonly name: string
   readonly load: (token: string) => Effect.Effect<Found, SessionStoreError>
   readonly apply: (step: Step) => Effect.Effect<Applied, SessionStoreError>
+  /**
+   * Turns a record as `SessionQuery` finds it into one with the payload as
+   * sessions see it, where the two differ.
+   */
+  readonly open?: ((key: string, record: SessionRecord) => Effect.Effect<SessionRecord>) | undefined
 }>()("@effect-session/core/SessionBackend") {}
 
 const rejected: Effect.Effect<Found> = Effect.succeed({ _tag: "Rejected" })
@@ -82,18 +95,52 @@ const noEvictions: ReadonlyArray<string> = []
 const drawsBeforeGivingUp = 5
 
 /**
- * Creates the backend over a `SessionStore`.
+ * Options of a backend over a `SessionStore`.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * For stores whose records leave the process: payloads are sealed if the preset
+   * says so, unless `PayloadCodec` says otherwise. `false` by default.
+   */
+  readonly sealByDefault?: boolean | undefined
+}
+
+/**
+ * Creates the backend over a `SessionStore`. Payloads are written as `PayloadCodec`
+ * says: by default, and without options, as they are.
  *
  * @stability unstable
  * @category constructors
  * @since 0.1.0
  */
-export const make: (
-  name: string
-) => Effect.Effect<SessionBackend["Service"], never, SessionStore | Crypto> = Effect.fnUntraced(
-  function*(name: string) {
-    const store = yield* SessionStore
+export const make: {
+  (name: string): Effect.Effect<SessionBackend["Service"], never, SessionStore | Crypto>
+  (
+    name: string,
+    options: Options
+  ): Effect.Effect<SessionBackend["Service"], never, SessionStore | Crypto | SessionConfig>
+} = makeWith
+
+function makeWith(name: string): Effect.Effect<SessionBackend["Service"], never, SessionStore | Crypto>
+function makeWith(
+  name: string,
+  options?: Options
+): Effect.Effect<SessionBackend["Service"], never, SessionStore | Crypto | SessionConfig>
+function makeWith(name: string, options?: Options) {
+  return options?.sealByDefault === true
+    ? Effect.flatMap(SessionConfig, ({ preset }) => makeOver(name, presets[preset].sealed))
+    : makeOver(name, undefined)
+}
+
+const makeOver = Effect.fnUntraced(
+  function*(name: string, sealByDefault: boolean | undefined) {
     const crypto = yield* Crypto
+    const codec = yield* (yield* PayloadCodec.PayloadCodec)({ name, sealByDefault, crypto })
+    const store = PayloadCodec.over(yield* SessionStore, codec)
 
     const withNewKey = (
       subject: string | undefined,
@@ -123,6 +170,7 @@ export const make: (
 
     return SessionBackend.of({
       name,
+      open: codec === PayloadCodec.identity ? undefined : codec.decode,
       load: (token) =>
         Effect.flatMapEager(crypto.hashId(token), (key) =>
           key === undefined
@@ -197,5 +245,16 @@ export const make: (
  * @category layers
  * @since 0.1.0
  */
-export const layer = (name: string): Layer.Layer<SessionBackend, never, SessionStore | Crypto> =>
-  Layer.effect(SessionBackend, make(name))
+export const layer: {
+  (name: string): Layer.Layer<SessionBackend, never, SessionStore | Crypto>
+  (name: string, options: Options): Layer.Layer<SessionBackend, never, SessionStore | Crypto | SessionConfig>
+} = layerWith
+
+function layerWith(name: string): Layer.Layer<SessionBackend, never, SessionStore | Crypto>
+function layerWith(
+  name: string,
+  options?: Options
+): Layer.Layer<SessionBackend, never, SessionStore | Crypto | SessionConfig>
+function layerWith(name: string, options?: Options) {
+  return Layer.effect(SessionBackend, makeWith(name, options))
+}

@@ -17,6 +17,9 @@ import * as Base64Url from "effect/encoding/Base64Url"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as ClientBinding from "./ClientBinding.ts"
+import { isSuite, layouts, type Suite } from "./SealedFormat.ts"
+import { howToMakeOne, isPassphrase, problems as secretProblems, type Secret } from "./Secret.ts"
 import { isPreset, presets, type SessionPreset } from "./SessionPreset.ts"
 import type { SessionLimit } from "./SessionStore.ts"
 
@@ -28,7 +31,7 @@ import type { SessionLimit } from "./SessionStore.ts"
  * @category options
  * @since 0.1.0
  */
-export type Secrets = Redacted.Redacted | ReadonlyArray<Redacted.Redacted>
+export type Secrets = Secret | ReadonlyArray<Secret>
 
 /**
  * Options of `SessionConfig`. Everything has a default but the secret, which
@@ -46,7 +49,10 @@ export interface Options {
    * different names share nothing, also with one secret and one store.
    */
   readonly name?: string | undefined
-  /** Secret of at least 32 octets, or several with the newest first. May come from `Config`. */
+  /**
+   * Secret of at least 32 octets, or several with the newest first. May come from
+   * `Config`. `Secret.passphrase` makes one from a pass-phrase.
+   */
   readonly secrets?: Secrets | Config.Config<Secrets> | undefined
   /** Longest inactivity; from the preset by default. */
   readonly idleTimeout?: Duration.Input | undefined
@@ -78,6 +84,16 @@ export interface Options {
    * a `fresh` session (the default) and status `invalid`, or reading `fail`s.
    */
   readonly onInvalid?: "fresh" | "fail" | undefined
+  /**
+   * How values are sealed, `aes256Gcm` by default. What another suite sealed
+   * under a secret of the ring still opens: each suite has keys of its own.
+   */
+  readonly suite?: Suite | undefined
+  /**
+   * What of their client sessions are bound to, and what a difference means. From
+   * the preset by default: nothing but under `highSecurity`. `false` for nothing.
+   */
+  readonly binding?: ClientBinding.Options | false | undefined
 }
 
 /**
@@ -90,7 +106,7 @@ export interface Options {
 export interface Settings {
   readonly preset: SessionPreset
   readonly name: string
-  readonly secrets: readonly [Redacted.Redacted, ...Array<Redacted.Redacted>]
+  readonly secrets: readonly [Secret, ...Array<Secret>]
   readonly idleTimeout: number
   readonly lifetime: number
   readonly sliding: boolean
@@ -102,7 +118,9 @@ export interface Settings {
   readonly maxPayload: number
   readonly conflictRetries: number
   readonly onInvalid: "fresh" | "fail"
+  readonly suite: Suite
   readonly secureTransport: boolean
+  readonly binding: ClientBinding.Settings | undefined
 }
 
 /**
@@ -133,21 +151,9 @@ export class SessionConfigError
   }
 }
 
-const howToMakeOne = "make one with: openssl rand -base64 48"
 const longest = 400 * 24 * 60 * 60 * 1000
-const placeholder =
-  /change.?me|replace.?(me|this)|your.?secret|my.?secret|placeholder|example|password|0123456789|abcdef/i
 
-const secretProblem = (secret: Redacted.Redacted): string | undefined => {
-  const text = Redacted.value(secret)
-  const octets = new TextEncoder().encode(text).length
-  if (octets < 32) return `secrets: a secret has ${octets} octets and needs at least 32; ${howToMakeOne}`
-  if (new Set(text).size < 10) return `secrets: a secret repeats few characters and can be guessed; ${howToMakeOne}`
-  if (placeholder.test(text)) return `secrets: a secret looks like a placeholder; ${howToMakeOne}`
-  return undefined
-}
-
-const validate = (options: Options, given: ReadonlyArray<Redacted.Redacted>) => {
+const validate = (options: Options, given: ReadonlyArray<Secret>) => {
   const problems: Array<string> = []
   const preset = options.preset ?? "production"
   if (!isPreset(preset)) {
@@ -195,17 +201,22 @@ const validate = (options: Options, given: ReadonlyArray<Redacted.Redacted>) => 
   if (given.length === 0 && base.requireSecret) {
     problems.push(`secrets: the preset "${preset}" needs a secret; ${howToMakeOne} and give it as SESSION_SECRET`)
   }
-  for (const secret of given) {
-    const problem = secretProblem(secret)
-    if (problem !== undefined) problems.push(problem)
+  problems.push(...secretProblems(given))
+  const suite = options.suite ?? "aes256Gcm"
+  if (!isSuite(suite)) {
+    problems.push(`suite: there is no suite "${suite}"; there are ${Object.keys(layouts).join(", ")}`)
   }
-  if (new Set(given.map(Redacted.value)).size < given.length) {
-    problems.push("secrets: the same secret is listed twice")
-  }
+
+  const bound = options.binding
+  const binding = bound === undefined || bound === false ? undefined : ClientBinding.resolve(bound)
+  if (binding !== undefined) problems.push(...binding.problems)
 
   const loosened: Array<string> = []
   if (idleTimeout > base.idleTimeout) loosened.push("idleTimeout")
   if (lifetime > base.lifetime) loosened.push("lifetime")
+  if (base.binding !== undefined && bound !== undefined && isLooser(binding?.settings, base.binding)) {
+    loosened.push("binding")
+  }
 
   const settings: Omit<Settings, "secrets"> = {
     preset,
@@ -221,13 +232,21 @@ const validate = (options: Options, given: ReadonlyArray<Redacted.Redacted>) => 
     maxPayload: count("maxPayload", options.maxPayload, 65_536, 1),
     conflictRetries: count("conflictRetries", options.conflictRetries, 32, 0),
     onInvalid: options.onInvalid ?? "fresh",
-    secureTransport: base.secureTransport
+    suite,
+    secureTransport: base.secureTransport,
+    binding: bound === undefined ? base.binding : binding?.settings
   }
   return { problems, settings, loosened }
 }
 
-const toList = (secrets: Secrets): ReadonlyArray<Redacted.Redacted> =>
-  Redacted.isRedacted(secrets) ? [secrets] : secrets
+const isLooser = (binding: ClientBinding.Settings | undefined, base: ClientBinding.Settings): boolean =>
+  binding === undefined || binding.policy !== base.policy ||
+  (base.address !== undefined && (binding.address === undefined || binding.address.ipv4 < base.address.ipv4 ||
+    binding.address.ipv6 < base.address.ipv6)) ||
+  (base.userAgent !== undefined && binding.userAgent !== base.userAgent)
+
+const toList = (secrets: Secrets): ReadonlyArray<Secret> =>
+  Redacted.isRedacted(secrets) || isPassphrase(secrets) ? [secrets] : secrets
 
 /**
  * Validates options into settings.
@@ -252,7 +271,7 @@ export const make: (options?: Options) => Effect.Effect<Settings, SessionConfigE
         Effect.map(toList),
         Effect.catch((error) => {
           configProblems.push(`secrets: ${error.message}; ${howToMakeOne}`)
-          return Effect.succeed<ReadonlyArray<Redacted.Redacted>>([])
+          return Effect.succeed<ReadonlyArray<Secret>>([])
         })
       )
       : toList(options.secrets)
@@ -286,9 +305,9 @@ export const make: (options?: Options) => Effect.Effect<Settings, SessionConfigE
  * (comma-separated, newest first), `SESSION_IDLE_TIMEOUT`, `SESSION_LIFETIME`,
  * `SESSION_SLIDING`, `SESSION_TOUCH_INTERVAL`, `SESSION_RENEWAL_INTERVAL`,
  * `SESSION_RENEWAL_GRACE`, `SESSION_PERSISTENT`, `SESSION_MAX_SESSIONS`,
- * `SESSION_ON_LIMIT`, `SESSION_MAX_PAYLOAD`, `SESSION_CONFLICT_RETRIES` and
- * `SESSION_ON_INVALID`. All are optional here; durations are written like
- * `30 minutes`.
+ * `SESSION_ON_LIMIT`, `SESSION_MAX_PAYLOAD`, `SESSION_CONFLICT_RETRIES`,
+ * `SESSION_ON_INVALID` and `SESSION_SUITE`. All are optional here; durations are
+ * written like `30 minutes`.
  *
  * @stability unstable
  * @category constructors
@@ -321,7 +340,10 @@ export const env: Config.Config<Options> = Config.unwrap({
   onLimit: Config.Literals(["evict", "refuse"], "ON_LIMIT").pipe(Config.withDefault(undefined)),
   maxPayload: Config.Int("MAX_PAYLOAD").pipe(Config.withDefault(undefined)),
   conflictRetries: Config.Int("CONFLICT_RETRIES").pipe(Config.withDefault(undefined)),
-  onInvalid: Config.Literals(["fresh", "fail"], "ON_INVALID").pipe(Config.withDefault(undefined))
+  onInvalid: Config.Literals(["fresh", "fail"], "ON_INVALID").pipe(Config.withDefault(undefined)),
+  suite: Config.Literals(["aes256Gcm", "aes256CbcHmacSha256", "xchacha20Poly1305"], "SUITE").pipe(
+    Config.withDefault(undefined)
+  )
 }).pipe(Config.nested("SESSION"))
 
 /**

@@ -11,7 +11,8 @@
  * `t` is the session service it belongs to, `v` the version of the application's
  * data, `d` the data through its schema, `f` queued flash messages, `e` until
  * when the session is elevated, `o` its own lifetimes, `c` the client it was
- * created for. All but the first three are left out when unset. The token of one
+ * created for, `b` what it is bound to. All but the first three are left out when
+ * unset. The token of one
  * service is not a session of another, whatever the shapes of their data. Data of an older version runs through the migrations, one step at
  * a time; what cannot be decoded is an outcome, never an exception.
  *
@@ -65,6 +66,19 @@ export interface Client {
 }
 
 /**
+ * What a session is bound to: keyed hashes of the network and the `User-Agent`
+ * of its client, see `ClientBinding`.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface Binding {
+  readonly address: string | undefined
+  readonly agent: string | undefined
+}
+
+/**
  * A decoded payload.
  *
  * @stability unstable
@@ -78,19 +92,21 @@ export interface Envelope<A> {
   readonly elevatedUntil: number | undefined
   readonly override: LifetimeOverride | undefined
   readonly client: Client | undefined
+  readonly binding: Binding | undefined
 }
 
 /**
  * Why a payload could not be decoded: it is not JSON of the right form
  * (`syntax`), the data does not fit the schema (`shape`), a later version of the
- * application wrote it (`newer`), or a migration is missing or threw
- * (`migration`).
+ * application wrote it (`newer`), a migration is missing or threw (`migration`),
+ * or it is not written as `PayloadCodec` would have it, or does not open there
+ * (`sealed`).
  *
  * @stability unstable
  * @category models
  * @since 0.1.0
  */
-export type Undecodable = "syntax" | "shape" | "newer" | "migration"
+export type Undecodable = "syntax" | "shape" | "newer" | "migration" | "sealed"
 
 /**
  * Result of decoding.
@@ -127,7 +143,7 @@ export interface Options<A> {
    * Data of a new session, or a function that makes it. A value is frozen where it
    * is plain, and copied through the schema for each new session where it is not.
    */
-  readonly initial: A | (() => A)
+  readonly initial: NoInfer<A> | (() => NoInfer<A>)
   /** Version of the data's shape, 1 by default. Raise it with every incompatible change. */
   readonly version?: number | undefined
   readonly migrations?: Migrations | undefined
@@ -157,6 +173,25 @@ export interface SessionData<A> {
  * @since 0.1.0
  */
 export const format = 1
+
+/**
+ * Format number of sealed payloads, see `PayloadCodec`.
+ *
+ * @stability unstable
+ * @category constants
+ * @since 0.1.0
+ */
+export const sealed = 2
+
+/**
+ * Format number of payloads that are compressed and not sealed, see
+ * `PayloadCodec`.
+ *
+ * @stability unstable
+ * @category constants
+ * @since 0.1.0
+ */
+export const compressed = 3
 
 const emptyFlash: ReadonlyArray<FlashMessage> = []
 
@@ -240,12 +275,13 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
       flash: emptyFlash,
       elevatedUntil: undefined,
       override: undefined,
-      client: undefined
+      client: undefined,
+      binding: undefined
     }),
 
     decode: (key, writtenFormat, payload) => {
-      if (writtenFormat > format) return undecodable("newer")
-      if (writtenFormat !== format || typeof payload !== "string") return undecodable("syntax")
+      if (writtenFormat !== format) return undecodable(writtenFormat > compressed ? "newer" : "sealed")
+      if (typeof payload !== "string") return undecodable("syntax")
       const known = cache.get(key, payload)
       if (known !== undefined) return known
       let json: unknown
@@ -289,6 +325,9 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
             override,
             client: isObject(json.c)
               ? { agent: optionalString(json.c.a), address: optionalString(json.c.n) }
+              : undefined,
+            binding: isObject(json.b)
+              ? { address: optionalString(json.b.n), agent: optionalString(json.b.a) }
               : undefined
           }
         }
@@ -301,16 +340,20 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
     encode: (envelope) => {
       const json = encodeJson(envelope.data)
       if (json === undefined) return undefined
-      const { client, elevatedUntil, flash, override } = envelope
+      const { binding, client, elevatedUntil, flash, override } = envelope
       const data = head + json
-      if (flash.length === 0 && elevatedUntil === undefined && override === undefined && client === undefined) {
+      if (
+        flash.length === 0 && elevatedUntil === undefined && override === undefined && client === undefined &&
+        binding === undefined
+      ) {
         return `${data}}`
       }
       const rest = JSON.stringify({
         f: flash.length === 0 ? undefined : flash.map(({ kind, message }) => [kind, message]),
         e: elevatedUntil,
         o: override && { i: override.idleTimeout, l: override.lifetime, p: override.persistent },
-        c: client && { a: client.agent, n: client.address }
+        c: client && { a: client.agent, n: client.address },
+        b: binding && { n: binding.address, a: binding.agent }
       })
       return `${data},${rest.slice(1)}`
     }

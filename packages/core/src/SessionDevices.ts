@@ -62,9 +62,11 @@ const entries = Effect.fnUntraced(function*<Self, A>(tag: Tag<Self, A>) {
   if (subject === undefined) return yield* new SessionError({ reason: new NotAuthenticated() })
   const query = yield* SessionQuery
   const crypto = yield* Crypto
+  const { open } = yield* SessionBackend
   const own = yield* session.handle
   const found: Array<{ readonly key: string; readonly device: Device }> = []
-  for (const { key, record } of yield* Effect.mapError(query.bySubject(subject), unavailable)) {
+  for (const { key, record: kept } of yield* Effect.mapError(query.bySubject(subject), unavailable)) {
+    const record = open === undefined ? kept : yield* open(key, kept)
     const decoded = tag.definition.data.decode(key, record.format, record.payload)
     if (decoded._tag === "Undecodable") continue
     const handle = yield* crypto.handleOf(key)

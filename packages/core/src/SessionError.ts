@@ -91,15 +91,33 @@ export class TooLarge extends Schema.Error<TooLarge>("@effect-session/core/Sessi
 export class Invalid extends Schema.Error<Invalid>("@effect-session/core/SessionError/Invalid")({
   _tag: Schema.tag("Invalid"),
   /**
-   * `syntax`, `shape`, `newer` (written by a later version), `migration` for
-   * stored data; `encoding` for data of this request.
+   * `syntax`, `shape`, `newer` (written by a later version), `migration` and
+   * `sealed` (does not open) for stored data; `encoding` for data of this request.
    */
-  problem: Schema.Literals(["syntax", "shape", "newer", "migration", "encoding"])
+  problem: Schema.Literals(["syntax", "shape", "newer", "migration", "sealed", "encoding"])
 }) {
   override get message(): string {
     return this.problem === "encoding"
       ? "The session data does not fit its schema and was not stored"
       : `The stored session data cannot be decoded (${this.problem})`
+  }
+}
+
+/**
+ * The session is bound to another client than the one that presented it, with
+ * `onInvalid` set to `fail`. The session itself goes on.
+ *
+ * @stability unstable
+ * @category errors
+ * @since 0.1.0
+ */
+export class BindingMismatch
+  extends Schema.Error<BindingMismatch>("@effect-session/core/SessionError/BindingMismatch")({
+    _tag: Schema.tag("BindingMismatch")
+  })
+{
+  override get message(): string {
+    return "The session is bound to another client; sign in again"
   }
 }
 
@@ -165,6 +183,7 @@ export type SessionErrorReason =
   | Gone
   | TooLarge
   | Invalid
+  | BindingMismatch
   | LimitReached
   | NotAuthenticated
   | Finished
@@ -192,7 +211,17 @@ export type SessionErrorReason =
  */
 export class SessionError extends Schema.Error<SessionError>("@effect-session/core/SessionError/SessionError")({
   _tag: Schema.tag("SessionError"),
-  reason: Schema.Union([Unavailable, Conflict, Gone, TooLarge, Invalid, LimitReached, NotAuthenticated, Finished])
+  reason: Schema.Union([
+    Unavailable,
+    Conflict,
+    Gone,
+    TooLarge,
+    Invalid,
+    BindingMismatch,
+    LimitReached,
+    NotAuthenticated,
+    Finished
+  ])
 }) {
   override get message(): string {
     return this.reason.message

@@ -31,7 +31,8 @@ import * as Stream from "effect/Stream"
  * - `theftSuspected`: an id was used after it had been renewed away. The session
  *   has been ended.
  * - `rejected`: a request brought more than one token, one that is malformed or
- *   not ours, or stored data could not be decoded.
+ *   not ours, or one of a session that is bound to another client; or stored data
+ *   could not be decoded.
  * - `error`: an operation failed; `reason` names why.
  *
  * @stability unstable
@@ -166,7 +167,10 @@ export const layer = (options: Options = {}): Layer.Layer<never> =>
       }
       return {
         enabled: true,
-        publish: (event: SessionEvent) => void PubSub.publishUnsafe(pubsub, event),
+        publish: (event: SessionEvent) => {
+          // In a full buffer only the effect gives up the oldest for the newest. It does not wait either.
+          if (!PubSub.publishUnsafe(pubsub, event)) Effect.runFork(PubSub.publish(pubsub, event))
+        },
         stream: Stream.fromPubSub(pubsub)
       }
     })

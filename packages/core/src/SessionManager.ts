@@ -9,6 +9,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as ClientBinding from "./ClientBinding.ts"
 import { Crypto } from "./Crypto.ts"
 import * as Observer from "./internal/observer.ts"
 import { SessionHandle } from "./internal/sessionHandle.ts"
@@ -30,6 +31,8 @@ import { SessionEvents } from "./SessionEvents.ts"
  *   one. The session is then `invalid`.
  * - `active`: whether the request counts as activity, `true` by default.
  * - `client`: called when a session begins or is signed in, for lists of devices.
+ * - `binding`: called when sessions are bound to their client, see
+ *   `ClientBinding`. Without it, the client has no properties.
  *
  * @stability unstable
  * @category models
@@ -78,6 +81,12 @@ export interface OpenSession<in out A> extends Session<A> {
   readonly tokenChange: TokenChange
   /** Ends the request: carries out what stands. After a failure, `tokenChange` still holds. */
   readonly finish: (outcome: Outcome) => Effect.Effect<TokenChange, SessionError>
+  /**
+   * Ends the request without an effect, if there is nothing to carry out: most
+   * requests only read. Returns `undefined`, and does nothing, if there is;
+   * `finish` does it then.
+   */
+  readonly finishUnsafe: (outcome: Outcome) => TokenChange | undefined
 }
 
 /**
@@ -127,6 +136,7 @@ export const make = <Self, A>(
       backend,
       crypto,
       clock,
+      binding: settings.binding === undefined ? undefined : ClientBinding.make(settings.binding, crypto.fingerprint),
       observer: Observer.make(tag.key, backend.name, metrics, events, crypto)
     }
     const open = (request: Request) => new SessionHandle(runtime, request)

@@ -7,6 +7,7 @@
  * @stability unstable
  * @since 0.1.0
  */
+import type * as ClientBinding from "./ClientBinding.ts"
 
 /**
  * Name of a preset.
@@ -35,6 +36,10 @@ export interface PresetValues {
   readonly requireSecret: boolean
   /** Whether sessions may only travel over a secure transport. */
   readonly secureTransport: boolean
+  /** Whether payloads that leave the process are sealed, unless `PayloadCodec` says otherwise. */
+  readonly sealed: boolean
+  /** What sessions are bound to. */
+  readonly binding: ClientBinding.Settings | undefined
 }
 
 const minute = 60_000
@@ -45,13 +50,13 @@ const hour = 60 * minute
  *
  * **Details**
  *
- * | preset | idle | absolute | sliding | own secret | secure transport |
- * | --- | --- | --- | --- | --- | --- |
- * | `development` | 30 min | 24 h | yes | no | no |
- * | `production` | 1 h | 24 h | yes | yes | yes |
- * | `highSecurity` | 15 min | 8 h | yes | yes | yes |
- * | `testing` | 5 min | 1 h | no | no | no |
- * | `clustered` | 1 h | 24 h | yes | yes | yes |
+ * | preset | idle | absolute | sliding | own secret | secure transport | sealed | bound to |
+ * | --- | --- | --- | --- | --- | --- | --- | --- |
+ * | `development` | 30 min | 24 h | yes | no | no | no | nothing |
+ * | `production` | 1 h | 24 h | yes | yes | yes | yes | nothing |
+ * | `highSecurity` | 15 min | 8 h | yes | yes | yes | yes | address and `User-Agent` |
+ * | `testing` | 5 min | 1 h | no | no | no | no | nothing |
+ * | `clustered` | 1 h | 24 h | yes | yes | yes | yes | nothing |
  *
  * Idle times are the ones azutoolkit/session ships. The absolute limits are
  * within NIST SP 800-63B-4: 24 h at AAL2 (2.2.3), 12 h and 15 min idle at AAL3
@@ -67,35 +72,45 @@ export const presets: { readonly [K in SessionPreset]: PresetValues } = {
     lifetime: 24 * hour,
     sliding: true,
     requireSecret: false,
-    secureTransport: false
+    secureTransport: false,
+    sealed: false,
+    binding: undefined
   },
   production: {
     idleTimeout: hour,
     lifetime: 24 * hour,
     sliding: true,
     requireSecret: true,
-    secureTransport: true
+    secureTransport: true,
+    sealed: true,
+    binding: undefined
   },
   highSecurity: {
     idleTimeout: 15 * minute,
     lifetime: 8 * hour,
     sliding: true,
     requireSecret: true,
-    secureTransport: true
+    secureTransport: true,
+    sealed: true,
+    binding: { address: { ipv4: 32, ipv6: 64 }, userAgent: "exact", policy: "reject" }
   },
   testing: {
     idleTimeout: 5 * minute,
     lifetime: hour,
     sliding: false,
     requireSecret: false,
-    secureTransport: false
+    secureTransport: false,
+    sealed: false,
+    binding: undefined
   },
   clustered: {
     idleTimeout: hour,
     lifetime: 24 * hour,
     sliding: true,
     requireSecret: true,
-    secureTransport: true
+    secureTransport: true,
+    sealed: true,
+    binding: undefined
   }
 }
 

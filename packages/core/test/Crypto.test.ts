@@ -3,14 +3,14 @@ import { Effect, Layer, Random, Redacted } from "effect"
 import * as Digest from "effect/crypto/Digest"
 import * as Kdf from "effect/crypto/Kdf"
 import * as SecureRandom from "effect/crypto/SecureRandom"
-import { FastCheck } from "effect/testing"
+import * as FastCheck from "fast-check"
 import { createHash, hkdfSync } from "node:crypto"
 import * as Crypto from "../src/Crypto.ts"
 import * as CryptoNode from "../src/CryptoNode.ts"
 import * as SessionConfig from "../src/SessionConfig.ts"
 import * as SessionToken from "../src/SessionToken.ts"
-import { FaultyStore } from "./FaultyStore.ts"
-import { layer, secret, setup, UserSession } from "./Fixture.ts"
+import { FaultyStore, layer as layerOfStore } from "./FaultyStore.ts"
+import { layer, reasonOf, secret, setup, UserSession } from "./Fixture.ts"
 
 const older = Redacted.make("Yp3-Mb8_Qw1.Jd6+Rf2/Nz5=Kx9~Ec4^Tg7?")
 
@@ -149,6 +149,32 @@ describe("Crypto", () => {
     }))
 })
 
+describe("a random source that repeats itself", () => {
+  const repeating = Layer.succeed(
+    SecureRandom.SecureRandom,
+    SecureRandom.make((size) => new Uint8Array(size).fill(7))
+  )
+  const crypto = CryptoNode.layerNoDeps.pipe(Layer.provide([Kdf.layerWebCrypto, repeating]))
+
+  it.effect("replaces no session: whoever comes second gets a typed error", () =>
+    Effect.gen(function*() {
+      const { run, start, store, stored } = yield* setup
+      const token = yield* start
+      const before = yield* stored(token)
+      for (
+        const [method, second] of [
+          ["create", run(undefined, UserSession.set({ n: 9, who: "mallory", cart: [] }))],
+          ["renew", run(token, UserSession.renew)]
+        ] as const
+      ) {
+        store.forget()
+        assert.strictEqual(yield* reasonOf(second), "Unavailable")
+        assert.strictEqual(store.count(method), 5)
+        assert.deepStrictEqual(yield* stored(token), before)
+      }
+    }).pipe(Effect.provide(layerOfStore().pipe(Layer.provideMerge(crypto), Layer.provideMerge(config({}))))))
+})
+
 const hostile = FastCheck.oneof(
   FastCheck.string({ unit: "binary", maxLength: 64 }),
   FastCheck.string({ unit: "grapheme", minLength: 40, maxLength: 50 }),
@@ -163,13 +189,14 @@ describe("tokens that this application never issued", () => {
     let hashes = 0
     const digest = Layer.effect(
       Digest.Digest,
-      Effect.map(Digest.Digest, (digest): typeof digest => ({
-        ...digest,
-        digest: (algorithm, data) => {
-          hashes++
-          return digest.digest(algorithm, data)
-        }
-      }))
+      Effect.map(Digest.Digest, (webCrypto) =>
+        Digest.Digest.of({
+          ...webCrypto,
+          digest: (algorithm, data) => {
+            hashes++
+            return webCrypto.digest(algorithm, data)
+          }
+        }))
     ).pipe(Layer.provide(Digest.layerWebCrypto))
     const crypto = Crypto.layerNoDeps.pipe(
       Layer.provide([digest, Kdf.layerWebCrypto, SecureRandom.layerWebCrypto])
@@ -191,7 +218,9 @@ describe("tokens that this application never issued", () => {
       assert.strictEqual(yield* open(token).status, "active")
       assert.strictEqual(hashes, 1)
       assert.strictEqual(store.count(), 1)
-    }).pipe(Effect.provide(layer()), Effect.provide(crypto), Effect.provide(config({})))
+    }).pipe(Effect.provide(
+      layerOfStore().pipe(Layer.provideMerge(crypto), Layer.provideMerge(config({})))
+    ))
   })
 
   it.effect("never resolve to a session: a token with one character changed is another token", () =>

@@ -42,10 +42,10 @@ export const down: Interceptor = () => Effect.fail(outage)
 export const answerLost: Interceptor = (call) => Effect.andThen(call, Effect.fail(outage))
 
 /** Something happens first. */
-export const after = (first: Effect.Effect<unknown>): Interceptor => (call) => Effect.andThen(first, call)
+export const preceded = (first: Effect.Effect<unknown>): Interceptor => (call) => Effect.andThen(first, call)
 
 /** Something happens once the call has taken effect, before it is answered. */
-export const then = (last: Effect.Effect<unknown>): Interceptor => (call) => Effect.tap(call, () => last)
+export const followed = (last: Effect.Effect<unknown>): Interceptor => (call) => Effect.tap(call, () => last)
 
 // A clock some milliseconds ahead of the surrounding one.
 const ahead = (clock: Clock.Clock, millis: number): Clock.Clock => ({
@@ -58,10 +58,13 @@ const ahead = (clock: Clock.Clock, millis: number): Clock.Clock => ({
   sleep: (duration) => clock.sleep(duration)
 })
 
+// It never sweeps, so that what has expired is still there to be found expired.
 const services = (skew: number) =>
   Effect.gen(function*() {
     const clock = yield* Clock.Clock
-    const { query, store } = yield* MemoryStore.make().pipe(Effect.provideService(Clock.Clock, ahead(clock, skew)))
+    const { query, store } = yield* MemoryStore.make({ sweepInterval: "400 days" }).pipe(
+      Effect.provideService(Clock.Clock, ahead(clock, skew))
+    )
     const calls: Array<readonly [Method, ...ReadonlyArray<unknown>]> = []
     const once = new Map<Method, Array<Interceptor>>(methods.map((method) => [method, []]))
     const standing = new Map<Method, Interceptor>()

@@ -9,7 +9,7 @@ import { secret } from "./Fixture.ts"
 const TestLayer = CryptoNode.layer.pipe(Layer.provide(SessionConfig.layer({ preset: "testing", secrets: secret })))
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-const valid = "Aa" + "Bb" + "C".repeat(42) + "A"
+const valid = `AaBb${"C".repeat(42)}A`
 
 describe("SessionToken", () => {
   it.effect("draws 100,000 distinct tokens in which every random bit is even", () =>

@@ -30,7 +30,7 @@ import type { Crypto } from "@effect-session/core/Crypto"
 import type { Tag } from "@effect-session/core/Session"
 import type { SessionBackend } from "@effect-session/core/SessionBackend"
 import { SessionConfig } from "@effect-session/core/SessionConfig"
-import { SessionError } from "@effect-session/core/SessionError"
+import type { SessionError } from "@effect-session/core/SessionError"
 import * as SessionManager from "@effect-session/core/SessionManager"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -45,6 +45,7 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import type * as Types from "effect/Types"
 import * as SessionCookie from "./SessionCookie.ts"
 
@@ -82,6 +83,7 @@ const statuses: { readonly [K in SessionError["reason"]["_tag"]]: number } = {
   LimitReached: 403,
   NotAuthenticated: 401,
   Invalid: 500,
+  BindingMismatch: 401,
   Finished: 500
 }
 
@@ -96,7 +98,7 @@ const statuses: { readonly [K in SessionError["reason"]["_tag"]]: number } = {
  * | `Conflict`, `Gone` | 409 |
  * | `TooLarge` | 413 |
  * | `LimitReached` | 403 |
- * | `NotAuthenticated` | 401 |
+ * | `NotAuthenticated`, `BindingMismatch` | 401 |
  * | `Invalid`, `Finished` | 500 |
  *
  * @stability unstable
@@ -212,6 +214,11 @@ export const make = <Self, A>(
       address: Option.getOrUndefined(request.remoteAddress)
     })
 
+    const bindingOf = (request: HttpServerRequest.HttpServerRequest) => () => ({
+      agent: request.headers["user-agent"],
+      address: Option.getOrUndefined(request.remoteAddress)
+    })
+
     const headerOf = (change: SessionManager.TokenChange): string | undefined => {
       if (change._tag === "Keep") return undefined
       if (change._tag === "Revoke" || change.expiresIn === 0) return SessionCookie.clear(cookie)
@@ -250,15 +257,16 @@ export const make = <Self, A>(
       outcome: SessionManager.Outcome
     ): HttpEffect.PreResponseHandler =>
     (request, response) => {
-      if (!session.accessed && session.tokenChange._tag === "Keep") {
-        // There is nothing to commit. But what a streamed body writes from now on has to fail.
-        return Effect.as(Effect.orDie(session.finish(outcome)), response)
-      }
       const standing = outcome === "success" && siblings.get(request)?.failed === true ? "failure" : outcome
-      return session.finish(standing).pipe(
-        Effect.map((change) =>
-          dress(request, response, change)
-        ),
+      const unused = !session.accessed && session.tokenChange._tag === "Keep"
+      // Most requests only read: their answer leaves without another step.
+      if (finishUnsafe(session, standing)?._tag === "Keep") {
+        return Effect.succeed(unused ? response : withVary(response))
+      }
+      return Effect.suspend(() =>
+        session.finish(standing)
+      ).pipe(
+        Effect.map((change) => unused ? response : dress(request, response, change)),
         Effect.catchCause((cause) =>
           Effect.map(errorResponse(cause), (failed) => dress(request, instead(request, failed), session.tokenChange))
         ),
@@ -268,30 +276,47 @@ export const make = <Self, A>(
       )
     }
 
+    const answer = <E>(cause: Cause.Cause<E>): Effect.Effect<HttpServerResponse.HttpServerResponse, E> => {
+      const error = Option.getOrUndefined(Cause.findErrorOption(cause))
+      return isSessionError(error) ? Effect.sync(() => onError(error)) : Effect.failCause(cause)
+    }
+
     return <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E | SessionError, R | Self>) =>
       Effect.withFiber<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest>((fiber) => {
         const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
         const candidate = SessionCookie.read(cookie, request.headers["cookie"])
         const client = options.client === true ? clientOf(request) : undefined
+        const binding = settings.binding === undefined ? undefined : bindingOf(request)
         const session = manager.open(
-          candidate === SessionCookie.Duplicate ? { rejected: "duplicate", client } : { token: candidate, client }
+          candidate === SessionCookie.Duplicate
+            ? { rejected: "duplicate", client, binding }
+            : { token: candidate, client, binding }
         )
-        const { context } = fiber
-        // Only now, so that it comes after the handlers of the routes, which may use the session too.
+        const outer = fiber.context
+        fiber.setContext(Context.add(outer, tag, session))
         const observed = Effect.onExitPrimitive(app, (exit) => {
-          HttpEffect.appendPreResponseHandlerUnsafe(context, commit(session, outcomeOf(exit)))
+          fiber.setContext(outer)
+          // Only now, so that it comes after the handlers of the routes, which may use the session too.
+          HttpEffect.appendPreResponseHandlerUnsafe(outer, commit(session, outcomeOf(exit)))
           return undefined
         })
-        // What is left of E | SessionError without SessionError is E, of R | Self without Self is R.
-        return Effect.provideService(observed, tag, session).pipe(
-          Effect.catchIf(isSessionError, (error) => Effect.succeed(onError(error)))
-        ) as Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
+        // The session is in the context, and its errors are answered: what is left of E | SessionError is E.
+        return Effect.catchCause(observed, answer) as Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
       })
   })
 
+// Outside of an effect nothing may throw: the request would be left without any response.
+const finishUnsafe = <A>(session: SessionManager.OpenSession<A>, outcome: SessionManager.Outcome) => {
+  try {
+    return session.finishUnsafe(outcome)
+  } catch {
+    return undefined
+  }
+}
+
 const internalError = HttpServerResponse.empty({ status: 500, headers: { "cache-control": "no-store" } })
 
-const isSessionError = (error: unknown): error is SessionError => error instanceof SessionError
+const isSessionError = (error: unknown): error is SessionError => Predicate.isTagged(error, "SessionError")
 
 /**
  * Installs the middleware for the routes it is provided to.

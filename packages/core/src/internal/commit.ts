@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as CommitPlan from "../CommitPlan.ts"
 import type { Applied } from "../SessionBackend.ts"
-import { type Envelope, format } from "../SessionData.ts"
+import { type Binding, type Envelope, format } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
 import type { Payload } from "../SessionStore.ts"
 import type { Mark, SessionState, Snapshot } from "./sessionState.ts"
@@ -57,6 +57,7 @@ export const commit = <A>(
     touch: state.touchRequested,
     active: state.request.active ?? true,
     mayRenewByAge,
+    renewalDue: state.clientChanged && state.runtime.binding?.policy === "renew",
     now: state.now(),
     settings: state.runtime.settings
   })
@@ -83,8 +84,24 @@ const carryOut = <A>(
     if (index === 0) state.settleRecorded(attempt.mark)
     return done
   }
+  const { binding } = state.runtime
+  return binding === undefined || !binds(state, attempt, steps[index])
+    ? perform(state, attempt, steps, index, undefined)
+    : Effect.flatMapEager(
+      binding.bind(state.request.binding?.()),
+      (bound) => perform(state, attempt, steps, index, bound)
+    )
+}
+
+const perform = <A>(
+  state: SessionState<A>,
+  attempt: Attempt<A>,
+  steps: ReadonlyArray<CommitPlan.Step>,
+  index: number,
+  binding: Binding | undefined
+): Effect.Effect<void, SessionError.SessionError> => {
   const { backend, clock, observer, settings } = state.runtime
-  const envelope = withClient(state, attempt, steps[index])
+  const envelope = withClient(state, attempt, steps[index], binding)
   const step = envelope === attempt.envelope
     ? steps[index]
     : rewrite(steps[index], state.runtime.definition.data.encode(envelope))
@@ -93,11 +110,11 @@ const carryOut = <A>(
     return state.refuse(new SessionError.TooLarge({ actual: size, maximum: settings.maxPayload }))
   }
   const started = clock.currentTimeMillisUnsafe()
-  return Effect.matchEffect(backend.apply(step), {
+  const answered = Effect.match(backend.apply(step), {
     // Activity that could not be recorded takes nothing from the answer, which is complete and true.
-    onFailure: (error) =>
+    onFailure: (error): Effect.Effect<void, SessionError.SessionError> =>
       step._tag === "Touch" ? state.observe("error", { reason: error.reason._tag }) : state.unavailable(error),
-    onSuccess: (applied) => {
+    onSuccess: (applied): Effect.Effect<void, SessionError.SessionError> => {
       observer.storeTime(clock.currentTimeMillisUnsafe() - started)
       const reported = report(state, { ...attempt, envelope }, step, applied, index + 1 === steps.length)
       return reported === done
@@ -105,6 +122,9 @@ const carryOut = <A>(
         : Effect.flatMap(reported, (finished) => finished === true ? done : carryOut(state, attempt, steps, index + 1))
     }
   })
+  // An interruption waits for the store, which answers in time: otherwise nobody would know what it has done, and what
+  // was carried out would be carried out again.
+  return Effect.flatten(Effect.uninterruptible(answered))
 }
 
 // What an answer of the backend means. Succeeds with `true` when the remaining steps have been dealt with.
@@ -122,13 +142,18 @@ const report = <A>(
       const { subject } = record
       const covered = state.endings === attempt.mark.endings ? state.changes.slice(0, attempt.mark.changes) : []
       if (step._tag === "Create") state.created = true
+      if (binds(state, attempt, step)) state.clientChanged = false
       state.adopt(token, key, record, attempt.envelope)
       state.settleRecorded(attempt.mark)
       // The client has to learn a new expiry also where the token stays.
-      if (step._tag !== "Save" || covered.some((change) => change.lifetimes !== undefined)) {
+      if (token !== attempt.snapshot.current?.token || covered.some((change) => change.lifetimes !== undefined)) {
         const persistent = attempt.envelope.override?.persistent ?? settings.persistent
         const expiresIn = persistent ? Math.max(0, record.expiresAt - state.now()) : undefined
         state.tokenChange = { _tag: "Issue", token, expiresIn }
+      }
+      if (step._tag === "Touch") {
+        observer.touched()
+        return done
       }
       const name = step._tag === "Create" ? "created" : step._tag === "Renew" ? "renewed" : "saved"
       let reports = state.observe(name, { key, subject })
@@ -143,10 +168,13 @@ const report = <A>(
       // Data that could not be read is replaced, not left behind under an id that nobody has any more.
       return Effect.andThen(
         reports,
-        Effect.matchEffect(backend.apply({ _tag: "Destroy", key: unreadable.key }), {
-          onFailure: (error) => state.observe("error", { reason: error.reason._tag }),
-          onSuccess: () => done
-        })
+        Effect.matchEffect(
+          backend.apply({ _tag: "Destroy", key: unreadable.key, until: unreadable.record.expiresAt }),
+          {
+            onFailure: (error) => state.observe("error", { reason: error.reason._tag }),
+            onSuccess: () => done
+          }
+        )
       )
     }
     case "Touched":
@@ -156,13 +184,9 @@ const report = <A>(
     case "Ended": {
       const current = attempt.snapshot.current
       const destroyed = state.observe("destroyed", { key: current?.key, subject: current?.record.subject })
-      return Effect.andThen(
-        Effect.sync(() => {
-          noteEnd(state)
-          if (last) state.settleRecorded(attempt.mark)
-        }),
-        applied.live ? destroyed : done
-      )
+      noteEnd(state)
+      if (last) state.settleRecorded(attempt.mark)
+      return applied.live ? destroyed : done
     }
     case "Conflict":
       observer.conflict()
@@ -173,6 +197,8 @@ const report = <A>(
       return gone(state, attempt)
     case "LimitReached":
       return state.refuse(new SessionError.LimitReached({ maximum: settings.limit?.max ?? 0 }))
+    case "TooLarge":
+      return state.refuse(new SessionError.TooLarge({ actual: applied.actual, maximum: applied.maximum }))
   }
 }
 
@@ -199,9 +225,20 @@ const over = <A>(state: SessionState<A>): Effect.Effect<true, SessionError.Sessi
   return Effect.as(commit(state, false, 0), true as const)
 }
 
+// A new id is bound to the client it is for. A client that was only reported does not take the session over.
+const binds = <A>(state: SessionState<A>, { mark }: Attempt<A>, step: CommitPlan.Step): boolean =>
+  step._tag === "Create" ||
+  (step._tag === "Renew" &&
+    (!state.clientChanged || state.runtime.binding?.policy === "renew" || mark.identity.authenticated))
+
 // A session that begins, or changes hands, remembers the client it is for.
-const withClient = <A>(state: SessionState<A>, attempt: Attempt<A>, step: CommitPlan.Step): Envelope<A> => {
-  const { envelope, mark } = attempt
+const withClient = <A>(
+  state: SessionState<A>,
+  { envelope: recorded, mark }: Attempt<A>,
+  step: CommitPlan.Step,
+  binding: Binding | undefined
+): Envelope<A> => {
+  const envelope = binding === undefined ? recorded : { ...recorded, binding }
   const begins = step._tag === "Create" || (step._tag === "Renew" && mark.identity.subject !== undefined)
   const client = begins ? state.request.client?.() : undefined
   return client === undefined ? envelope : { ...envelope, client }

@@ -11,20 +11,20 @@ const every: Matches = () => true
 
 /** The flash messages of one request's session. */
 export class SessionFlash<in out A> implements Flash {
-  private readonly state: SessionState<A>
+  readonly #state: SessionState<A>
   private readonly exclusively: <B, E>(effect: Effect.Effect<B, E>) => Effect.Effect<B, E>
   /** Taken out of the stored session by this request. */
-  private delivered: Array<FlashMessage> = []
-  private current: Array<FlashMessage> = []
+  #delivered: Array<FlashMessage> = []
+  #current: Array<FlashMessage> = []
   /** Queued again by this request. */
-  private kept: ReadonlyArray<FlashMessage> = []
+  #kept: ReadonlyArray<FlashMessage> = []
   /** Read, and taken out of the stored session by another request or behind this one's back. */
-  private readonly settled: Array<FlashMessage> = []
+  readonly #settled: Array<FlashMessage> = []
   /** How often the request had ended its session when it took messages out of it. */
   private endings = 0
 
   constructor(state: SessionState<A>, exclusively: <B, E>(effect: Effect.Effect<B, E>) => Effect.Effect<B, E>) {
-    this.state = state
+    this.#state = state
     this.exclusively = exclusively
   }
 
@@ -38,7 +38,7 @@ export class SessionFlash<in out A> implements Flash {
 
   readonly now = (kind: FlashKind, message: string): Effect.Effect<void> =>
     Effect.sync(() => {
-      this.current.push({ kind, message })
+      this.#current.push({ kind, message })
     })
 
   readonly get = (kind: FlashKind): Effect.Effect<ReadonlyArray<string>, SessionError.SessionError> =>
@@ -49,7 +49,7 @@ export class SessionFlash<in out A> implements Flash {
   }
 
   get peek(): Effect.Effect<ReadonlyArray<FlashMessage>, SessionError.SessionError> {
-    return Effect.map(this.state.load(), (snapshot) => this.waiting(snapshot, every))
+    return Effect.map(this.#state.load(), (snapshot) => this.waiting(snapshot, every))
   }
 
   readonly keep = (kind: FlashKind) => Effect.suspend(() => this.again((message) => message.kind === kind))
@@ -66,19 +66,19 @@ export class SessionFlash<in out A> implements Flash {
 
   get clear(): Effect.Effect<void, SessionError.SessionError> {
     return Effect.suspend(() => {
-      this.current = []
+      this.#current = []
       return this.discardAll
     })
   }
 
   /** Puts back what a request that failed has taken: nobody has seen it. */
   restore(): void {
-    const undelivered = this.delivered
-    this.delivered = []
-    const { ended, endings, snapshot } = this.state
+    const undelivered = this.#delivered
+    this.#delivered = []
+    const { ended, endings, snapshot } = this.#state
     // They do not pass on to a session that came after theirs.
     if (undelivered.length === 0 || ended || endings !== this.endings || snapshot?.current === undefined) return
-    this.state.changes = [...this.state.changes, {
+    this.#state.changes = [...this.#state.changes, {
       apply: (envelope) => ({ ...envelope, flash: [...undelivered, ...envelope.flash] }),
       replay: true,
       stands: true
@@ -86,9 +86,9 @@ export class SessionFlash<in out A> implements Flash {
   }
 
   private again(matches: Matches): Effect.Effect<void, SessionError.SessionError> {
-    const messages = this.delivered.filter((message) => matches(message) && !this.kept.includes(message))
+    const messages = this.#delivered.filter((message) => matches(message) && !this.#kept.includes(message))
     return Effect.map(this.queue(messages), () => {
-      this.kept = [...this.kept, ...messages]
+      this.#kept = [...this.#kept, ...messages]
     })
   }
 
@@ -98,9 +98,9 @@ export class SessionFlash<in out A> implements Flash {
   }
 
   private drop(matches: Matches): Effect.Effect<void, SessionError.SessionError> {
-    return Effect.flatMap(Effect.suspend(() => this.state.loadForWriting()), (snapshot) => {
-      this.delivered = this.delivered.filter((message) => !matches(message))
-      return this.state.envelope(snapshot).flash.some(matches)
+    return Effect.flatMap(Effect.suspend(() => this.#state.loadForWriting()), (snapshot) => {
+      this.#delivered = this.#delivered.filter((message) => !matches(message))
+      return this.#state.envelope(snapshot).flash.some(matches)
         ? this.change((flash) => flash.filter((message) => !matches(message)))
         : Effect.void
     })
@@ -112,18 +112,18 @@ export class SessionFlash<in out A> implements Flash {
       replay: true,
       stands: false
     }
-    return Effect.asVoid(this.state.record(change))
+    return Effect.asVoid(this.#state.record(change))
   }
 
   private deliver(matches: Matches): Effect.Effect<ReadonlyArray<FlashMessage>, SessionError.SessionError> {
-    return Effect.map(this.claim(matches), () => [...this.delivered, ...this.current].filter(matches))
+    return Effect.map(this.claim(matches), () => [...this.#delivered, ...this.#current].filter(matches))
   }
 
   private claim(matches: Matches): Effect.Effect<void, SessionError.SessionError> {
     return Effect.flatMap(
-      this.state.load(),
+      this.#state.load(),
       (snapshot) =>
-        this.waiting(snapshot, matches).length === 0 || this.state.finished
+        this.waiting(snapshot, matches).length === 0 || this.#state.finished
           ? Effect.void
           : this.exclusively(Effect.suspend(() => this.take(matches)))
     )
@@ -131,18 +131,18 @@ export class SessionFlash<in out A> implements Flash {
 
   // What is stored and was not discarded by this request. An alias is read-only: its successor delivers.
   private waiting(snapshot: Snapshot<A>, matches: Matches): ReadonlyArray<FlashMessage> {
-    if (snapshot.stored === undefined || snapshot.current?.alias !== undefined || this.state.ended) return []
-    const visible = this.state.envelope(snapshot).flash
+    if (snapshot.stored === undefined || snapshot.current?.alias !== undefined || this.#state.ended) return []
+    const visible = this.#state.envelope(snapshot).flash
     return snapshot.stored.flash.filter((message) =>
-      matches(message) && !this.settled.includes(message) && visible.includes(message)
+      matches(message) && !this.#settled.includes(message) && visible.includes(message)
     )
   }
 
   // Takes the waiting messages out of the store, apart from everything else the request has recorded.
   private take(matches: Matches): Effect.Effect<void, SessionError.SessionError> {
-    const { current, stored } = this.state.snapshot ?? {}
-    if (current === undefined || stored === undefined || this.state.ended) return Effect.void
-    return this.takeFrom(current, stored, matches, this.state.runtime.settings.conflictRetries)
+    const { current, stored } = this.#state.snapshot ?? {}
+    if (current === undefined || stored === undefined || this.#state.ended) return Effect.void
+    return this.takeFrom(current, stored, matches, this.#state.runtime.settings.conflictRetries)
   }
 
   private takeFrom(
@@ -151,12 +151,12 @@ export class SessionFlash<in out A> implements Flash {
     matches: Matches,
     retries: number
   ): Effect.Effect<void, SessionError.SessionError> {
-    const { state } = this
+    const state = this.#state
     const { backend, definition, settings } = state.runtime
     const own = state.snapshot?.current === current
     const visible = own && state.snapshot !== undefined ? state.envelope(state.snapshot) : state.changed(stored)
     const taken = stored.flash.filter((message) =>
-      matches(message) && visible.flash.includes(message) && !(own && this.settled.includes(message))
+      matches(message) && visible.flash.includes(message) && !(own && this.#settled.includes(message))
     )
     if (taken.length === 0) return Effect.void
     const envelope = { ...stored, flash: stored.flash.filter((message) => !taken.includes(message)) }
@@ -169,22 +169,24 @@ export class SessionFlash<in out A> implements Flash {
       lifetime: undefined,
       active: (state.request.active ?? true) && settings.sliding
     }
-    return Effect.matchEffect(backend.apply({ _tag: "Save", current, change }), {
-      onFailure: (error) => state.unavailable(error),
-      onSuccess: (applied) => {
+    const answered = Effect.match(backend.apply({ _tag: "Save", current, change }), {
+      onFailure: (error): Effect.Effect<void, SessionError.SessionError> => state.unavailable(error),
+      onSuccess: (applied): Effect.Effect<void, SessionError.SessionError> => {
         if (applied._tag === "Stored") {
           if (own) state.adopt(applied.token, applied.key, applied.record, envelope)
-          this.delivered.push(...taken)
+          this.#delivered.push(...taken)
           this.endings = state.endings
           return state.observe("saved", { key: applied.key, subject: applied.record.subject })
         }
         // Whatever waits now, these do not wait for this request any more.
-        if (own) this.settled.push(...taken)
+        if (own) this.#settled.push(...taken)
         // Another request was faster and may have delivered them; one that ended has nothing to deliver.
         if (applied._tag !== "Conflict" || retries === 0) return Effect.void
         return this.takeAgain(current, matches, retries - 1)
       }
     })
+    // An interruption waits for the store: what was taken out must be delivered, or put back.
+    return Effect.flatten(Effect.uninterruptible(answered))
   }
 
   // Tries again on what another request has left. What this request knows of its session stays what it has read:
@@ -194,7 +196,7 @@ export class SessionFlash<in out A> implements Flash {
     matches: Matches,
     retries: number
   ): Effect.Effect<void, SessionError.SessionError> {
-    const { state } = this
+    const state = this.#state
     const { backend, definition } = state.runtime
     return Effect.matchEffect(backend.load(token), {
       onFailure: (error) => state.unavailable(error),

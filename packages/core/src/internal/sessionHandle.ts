@@ -21,34 +21,36 @@ const longest = 400 * 24 * 60 * 60 * 1000
 
 /** The session of one request, with the operations that users see. */
 export class SessionHandle<in out A> implements Session<A> {
-  private readonly state: SessionState<A>
-  private messages: SessionFlash<A> | undefined = undefined
+  // Hidden from whoever prints the session: it knows the token.
+  readonly #state: SessionState<A>
+  #messages: SessionFlash<A> | undefined = undefined
   private semaphore: Semaphore.Semaphore | undefined = undefined
 
   constructor(runtime: Runtime<A>, request: Request) {
-    this.state = new SessionState(runtime, request)
+    this.#state = new SessionState(runtime, request)
   }
 
   /** Whether the request has read its session. */
   get accessed(): boolean {
-    return this.state.accessed
+    return this.#state.accessed
   }
 
   /** What the client has to do about its token, as far as it is decided. */
   get tokenChange(): TokenChange {
-    return this.state.tokenChange
+    return this.#state.tokenChange
   }
 
   get get(): Effect.Effect<A, SessionError.SessionError> {
-    return Effect.map(this.load(), (snapshot) => this.state.envelope(snapshot).data)
+    return Effect.map(this.load(), (snapshot) => this.#state.envelope(snapshot).data)
   }
 
   get status(): Effect.Effect<Status> {
     return Effect.suspend(() => {
-      const known = this.state.snapshot
+      const known = this.#state.snapshot
       if (known !== undefined) return Effect.succeed(known.status)
-      return Effect.match(this.state.load(), {
-        onFailure: (error): Status => error.reason._tag === "Invalid" ? "invalid" : "unavailable",
+      return Effect.match(this.#state.load(), {
+        onFailure: ({ reason }): Status =>
+          reason._tag === "Invalid" || reason._tag === "BindingMismatch" ? "invalid" : "unavailable",
         onSuccess: (snapshot): Status => snapshot.status
       })
     })
@@ -57,20 +59,20 @@ export class SessionHandle<in out A> implements Session<A> {
   get isNew(): Effect.Effect<boolean, SessionError.SessionError> {
     return Effect.map(
       this.load(),
-      (snapshot) => this.state.created || this.state.ended || snapshot.stored === undefined
+      (snapshot) => this.#state.created || this.#state.ended || snapshot.stored === undefined
     )
   }
 
   get subject(): Effect.Effect<string | undefined, SessionError.SessionError> {
     return Effect.map(
       this.load(),
-      (snapshot) => this.state.identity.subject ?? (this.state.ended ? undefined : readable(snapshot)?.record.subject)
+      (snapshot) => this.#state.identity.subject ?? (this.#state.ended ? undefined : readable(snapshot)?.record.subject)
     )
   }
 
   get info(): Effect.Effect<Info | undefined, SessionError.SessionError> {
     return Effect.map(this.load(), (snapshot) => {
-      const record = this.state.ended ? undefined : readable(snapshot)?.record
+      const record = this.#state.ended ? undefined : readable(snapshot)?.record
       return record && {
         createdAt: record.createdAt,
         authenticatedAt: record.authenticatedAt,
@@ -78,7 +80,7 @@ export class SessionHandle<in out A> implements Session<A> {
         idleExpiresAt: Lifetime.deadline(record),
         absoluteExpiresAt: record.expiresAt,
         subject: record.subject,
-        now: this.state.now()
+        now: this.#state.now()
       }
     })
   }
@@ -96,15 +98,17 @@ export class SessionHandle<in out A> implements Session<A> {
 
   get isElevated(): Effect.Effect<boolean, SessionError.SessionError> {
     return Effect.map(this.load(), (snapshot) => {
-      const until = this.state.envelope(snapshot).elevatedUntil
-      return until !== undefined && this.state.now() < until
+      const until = this.#state.envelope(snapshot).elevatedUntil
+      return until !== undefined && this.#state.now() < until
     })
   }
 
   get handle(): Effect.Effect<string | undefined, SessionError.SessionError> {
     return Effect.flatMap(this.load(), (snapshot) => {
-      const current = this.state.ended ? undefined : readable(snapshot)
-      return current === undefined ? Effect.undefined : this.state.runtime.crypto.handleOf(current.alias ?? current.key)
+      const current = this.#state.ended ? undefined : readable(snapshot)
+      return current === undefined
+        ? Effect.undefined
+        : this.#state.runtime.crypto.handleOf(current.alias ?? current.key)
     })
   }
 
@@ -133,21 +137,24 @@ export class SessionHandle<in out A> implements Session<A> {
   }
 
   get destroy(): Effect.Effect<void, SessionError.SessionError> {
-    return Effect.map(this.loadForWriting(), () => this.state.end()).pipe(
+    return Effect.map(this.loadForWriting(), () => this.#state.end()).pipe(
       // What cannot be decoded can still be ended.
-      Effect.catchReason("SessionError", "Invalid", () => Effect.sync(() => this.state.end()))
+      Effect.catchReasons("SessionError", {
+        Invalid: () => Effect.sync(() => this.#state.end()),
+        BindingMismatch: () => Effect.sync(() => this.#state.end())
+      })
     )
   }
 
   get renew(): Effect.Effect<void, SessionError.SessionError> {
     return Effect.map(this.loadForWriting(), () => {
-      this.state.identity = { ...this.state.identity, renew: true }
+      this.#state.identity = { ...this.#state.identity, renew: true }
     })
   }
 
   login(subject: string, f?: (data: A) => A): Effect.Effect<A, SessionError.SessionError> {
     if (subject.length === 0) return Effect.die(new RangeError("Session.login: the subject must not be empty"))
-    const keep = this.state.runtime.definition.keepOnLogin
+    const keep = this.#state.runtime.definition.keepOnLogin
     const apply = (envelope: Envelope<A>): Envelope<A> => {
       let data = this.fresh()
       // What belongs to another user does not pass on.
@@ -163,9 +170,14 @@ export class SessionHandle<in out A> implements Session<A> {
         elevatedUntil: undefined
       }
     }
-    return Effect.map(
-      this.change(apply, { stands: true }, { renew: true, subject, authenticated: true }),
-      ({ data }) => data
+    const signIn = this.change(apply, { stands: true }, { renew: true, subject, authenticated: true })
+    return signIn.pipe(
+      // A sign-in does not need the session of another client: it begins a new one.
+      Effect.catchReason("SessionError", "BindingMismatch", () => {
+        this.#state.end()
+        return signIn
+      }),
+      Effect.map(({ data }) => data)
     )
   }
 
@@ -174,7 +186,7 @@ export class SessionHandle<in out A> implements Session<A> {
     return Effect.andThen(
       this.signedIn(),
       Effect.suspend(() => {
-        const elevatedUntil = this.state.now() + millis
+        const elevatedUntil = this.#state.now() + millis
         const apply = (envelope: Envelope<A>): Envelope<A> => ({ ...envelope, elevatedUntil })
         return Effect.asVoid(this.change(apply, { stands: true }, { renew: true }))
       })
@@ -183,13 +195,13 @@ export class SessionHandle<in out A> implements Session<A> {
 
   get reauthenticate(): Effect.Effect<void, SessionError.SessionError> {
     return Effect.map(this.signedIn(), () => {
-      this.state.identity = { ...this.state.identity, renew: true, authenticated: true }
+      this.#state.identity = { ...this.#state.identity, renew: true, authenticated: true }
     })
   }
 
   get touch(): Effect.Effect<void, SessionError.SessionError> {
     return Effect.map(this.loadForWriting(), () => {
-      this.state.touchRequested = true
+      this.#state.touchRequested = true
     })
   }
 
@@ -208,17 +220,17 @@ export class SessionHandle<in out A> implements Session<A> {
   }
 
   get flash(): SessionFlash<A> {
-    return this.messages ??= new SessionFlash(this.state, (effect) => this.exclusively(effect))
+    return this.#messages ??= new SessionFlash(this.#state, (effect) => this.exclusively(effect))
   }
 
   get commit(): Effect.Effect<void, SessionError.SessionError> {
     return this.exclusively(Effect.suspend(() =>
-      this.state.finished
-        ? this.state.refuse(new SessionError.Finished())
-        : Effect.tapError(commit(this.state, true, this.retries), ({ reason }) =>
+      this.#state.finished
+        ? this.#state.refuse(new SessionError.Finished())
+        : Effect.tapError(commit(this.#state, true, this.retries), ({ reason }) =>
           // What was refused for good is not tried again at the end of the request; an outage may be over by then.
           Effect.sync(() => {
-            if (reason._tag !== "Unavailable") this.state.discardRefused(reason)
+            if (reason._tag !== "Unavailable") this.#state.discardRefused(reason)
           }))
     ))
   }
@@ -240,32 +252,42 @@ export class SessionHandle<in out A> implements Session<A> {
   /** Ends the request: carries out what stands after its outcome. The token change stands whatever happens. */
   finish(outcome: Outcome): Effect.Effect<TokenChange, SessionError.SessionError> {
     return Effect.suspend(() => {
-      this.state.finished = true
+      this.#state.finished = true
       if (!this.accessed) return Effect.succeed(this.tokenChange)
       if (outcome !== "success") {
-        this.state.settle(outcome)
-        this.messages?.restore()
+        this.#state.settle(outcome)
+        this.#messages?.restore()
       }
-      const finished = Effect.suspend(() => commit(this.state, outcome !== "aborted", this.retries))
+      const finished = Effect.suspend(() => commit(this.#state, outcome !== "aborted", this.retries))
       // Most requests only read, and nobody else can be at it without the semaphore.
       return Effect.map(this.semaphore === undefined ? finished : this.exclusively(finished), () => this.tokenChange)
     })
   }
 
+  /** Ends the request at once, if there is nothing to carry out. */
+  finishUnsafe(outcome: Outcome): TokenChange | undefined {
+    if (this.accessed) {
+      if (outcome !== "success" || this.semaphore !== undefined || this.#state.hasRecorded()) return undefined
+      if (commit(this.#state, true, this.retries) !== Effect.void) return undefined
+    }
+    this.#state.finished = true
+    return this.tokenChange
+  }
+
   private get retries(): number {
-    return this.state.runtime.settings.conflictRetries
+    return this.#state.runtime.settings.conflictRetries
   }
 
   private load() {
-    return Effect.suspend(() => this.state.load())
+    return Effect.suspend(() => this.#state.load())
   }
 
   private loadForWriting() {
-    return Effect.suspend(() => this.state.loadForWriting())
+    return Effect.suspend(() => this.#state.loadForWriting())
   }
 
   private fresh(): A {
-    return this.state.runtime.definition.data.initial().data
+    return this.#state.runtime.definition.data.initial().data
   }
 
   private signedIn(): Effect.Effect<void, SessionError.SessionError> {
@@ -283,12 +305,12 @@ export class SessionHandle<in out A> implements Session<A> {
     options?: Partial<Omit<Change<A>, "apply">>,
     identity?: Partial<Identity>
   ): Effect.Effect<Envelope<A>, SessionError.SessionError> {
-    return Effect.suspend(() => this.state.record({ replay: true, stands: false, ...options, apply }, identity))
+    return Effect.suspend(() => this.#state.record({ replay: true, stands: false, ...options, apply }, identity))
   }
 
   // Whether the session is that of a subject other than the given one.
   private belongsToAnother(subject: string): boolean {
-    const signedIn = this.state.ended ? undefined : this.state.snapshot?.current?.record.subject
+    const signedIn = this.#state.ended ? undefined : this.#state.snapshot?.current?.record.subject
     return signedIn !== undefined && signedIn !== subject
   }
 

@@ -1,11 +1,12 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import type { ClientBinding, Policy } from "../ClientBinding.ts"
 import type { Current, Identity } from "../CommitPlan.ts"
 import type { Crypto } from "../Crypto.ts"
 import type { Definition, Status } from "../Session.ts"
 import type { Found, SessionBackend } from "../SessionBackend.ts"
 import type { Settings } from "../SessionConfig.ts"
-import type { Client, Envelope, Undecodable } from "../SessionData.ts"
+import type { Binding, Client, Envelope, Undecodable } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
 import type { SessionRecord, SessionStoreError } from "../SessionStore.ts"
 import type { Observer } from "./observer.ts"
@@ -18,6 +19,8 @@ export interface Runtime<in out A> {
   readonly crypto: Crypto["Service"]
   readonly clock: Clock.Clock
   readonly observer: Observer
+  /** What binds sessions to their client, if they are. */
+  readonly binding: ClientBinding | undefined
 }
 
 /** What a request brings. */
@@ -30,6 +33,8 @@ export interface Request {
   readonly active?: boolean | undefined
   /** What a session created by this request remembers of its client. */
   readonly client?: (() => Client | undefined) | undefined
+  /** The client as far as sessions are bound to it. */
+  readonly binding?: (() => Client | undefined) | undefined
 }
 
 /** What the client has to do about its token: keep what it has, take this one, or drop it. */
@@ -62,7 +67,7 @@ export interface Snapshot<out A> {
   readonly status: Exclude<Status, "unavailable">
   readonly current: Current | undefined
   readonly stored: Envelope<A> | undefined
-  readonly problem: Undecodable | undefined
+  readonly problem: Undecodable | "binding" | undefined
 }
 
 /** How a request ended: all changes stand, those that concern the identity, or only its end. */
@@ -72,6 +77,14 @@ export const noIdentity: Identity = { renew: false, subject: undefined, authenti
 const anonymous: Snapshot<never> = { status: "anonymous", current: undefined, stored: undefined, problem: undefined }
 const expired: Snapshot<never> = { ...anonymous, status: "expired" }
 const invalid: Snapshot<never> = { ...anonymous, status: "invalid" }
+// Without `current`: whatever this request does, the session of the other client goes on.
+const foreign: Snapshot<never> = { ...invalid, problem: "binding" }
+
+const bindingReasons: { readonly [P in Policy]: string } = {
+  reject: "binding",
+  renew: "binding renewed",
+  report: "binding reported"
+}
 
 /** The session of one request: what was read of it and what shall become of it. */
 export class SessionState<in out A> {
@@ -91,6 +104,8 @@ export class SessionState<in out A> {
   touchRequested = false
   /** The request is over. */
   finished = false
+  /** The session is bound to another client, and goes on nevertheless. */
+  clientChanged = false
   /** The session was first stored by this request. */
   created = false
   tokenChange: TokenChange = { _tag: "Keep" }
@@ -138,7 +153,11 @@ export class SessionState<in out A> {
     if (snapshot !== undefined) {
       return snapshot.problem !== undefined && this.runtime.settings.onInvalid === "fail" && !this.ended
         ? Effect.fail(
-          new SessionError.SessionError({ reason: new SessionError.Invalid({ problem: snapshot.problem }) })
+          new SessionError.SessionError({
+            reason: snapshot.problem === "binding"
+              ? new SessionError.BindingMismatch()
+              : new SessionError.Invalid({ problem: snapshot.problem })
+          })
         )
         : Effect.succeed(snapshot)
     }
@@ -189,7 +208,13 @@ export class SessionState<in out A> {
         const current: Current = { token, key, record, alias }
         const decoded = definition.data.decode(key, record.format, record.payload)
         if (decoded._tag === "Decoded") {
-          this.snapshot = { status: "active", current, stored: decoded.envelope, problem: undefined }
+          const { envelope } = decoded
+          const active: Snapshot<A> = { status: "active", current, stored: envelope, problem: undefined }
+          const { binding } = this.runtime
+          if (binding !== undefined && envelope.binding !== undefined) {
+            return this.takeBound(binding, envelope.binding, active, current)
+          }
+          this.snapshot = active
           return this.observe("loaded", { key, subject: record.subject })
         }
         this.snapshot = { status: "invalid", current, stored: undefined, problem: decoded.problem }
@@ -208,7 +233,7 @@ export class SessionState<in out A> {
           return Effect.void
         }
         // The renewed id never reached this client, or somebody else has the old one: the family ends.
-        return Effect.matchEffect(backend.apply({ _tag: "Destroy", key: lookup.successor }), {
+        return Effect.matchEffect(backend.apply({ _tag: "Destroy", key: lookup.successor, until: undefined }), {
           onFailure: (error) => this.unavailable(error),
           onSuccess: () => {
             this.snapshot = invalid
@@ -216,6 +241,26 @@ export class SessionState<in out A> {
           }
         })
     }
+  }
+
+  // Takes a session only if it is bound to this client, or if the policy lets it go on.
+  private takeBound(
+    { matches, policy }: ClientBinding,
+    bound: Binding,
+    active: Snapshot<A>,
+    { key, record: { subject } }: Current
+  ): Effect.Effect<void> {
+    return Effect.flatMapEager(matches(bound, this.request.binding?.()), (same) => {
+      // Of two fibers, the other one was first.
+      if (this.snapshot !== undefined) return Effect.void
+      const goesOn = same || policy !== "reject"
+      this.clientChanged = !same && goesOn
+      this.snapshot = goesOn ? active : foreign
+      const loaded = goesOn ? this.observe("loaded", { key, subject }) : Effect.void
+      return same
+        ? loaded
+        : Effect.andThen(loaded, this.observe("rejected", { key, subject, reason: bindingReasons[policy] }))
+    })
   }
 
   /** Records a change, with what it does to the identity, and returns what the session looks like with it. */
@@ -290,8 +335,10 @@ export class SessionState<in out A> {
 
   /** Takes over a session that the store has confirmed. What is recorded applies to it. */
   adopt(token: string, key: string, record: SessionRecord, stored: Envelope<A>): void {
-    // A new id was issued just now, by the store's clock.
-    if (token !== this.token) this.offset = record.issuedAt - this.runtime.clock.currentTimeMillisUnsafe()
+    // A new id was issued just now, by the store's clock. A new token may stand for the same id.
+    if (key !== this.snapshot?.current?.key) {
+      this.offset = record.issuedAt - this.runtime.clock.currentTimeMillisUnsafe()
+    }
     this.token = token
     this.snapshot = { status: "active", current: { token, key, record, alias: undefined }, stored, problem: undefined }
     this.working = undefined

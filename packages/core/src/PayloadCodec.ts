@@ -1,0 +1,361 @@
+/**
+ * How payloads are written at rest: between sessions, which always see the text
+ * of `SessionData`, and stores, which see what this module makes of it.
+ *
+ * | format | what the store keeps | read |
+ * | --- | --- | --- |
+ * | 1 | the text itself | unless payloads are sealed |
+ * | 2 | sealed octets | always |
+ * | 3 | compressed octets | unless payloads are sealed |
+ *
+ * A sealed payload is encrypted and authenticated for the key of its record: moved
+ * to another key, or to another store, it does not open. What is compressed says
+ * so, and by which algorithm, in an octet of its own; inside a seal that octet is
+ * authenticated, and the compressed octets are padded to a multiple of 64.
+ *
+ * A record that cannot be read is handed on as {@link unreadable}: the session is
+ * `invalid`, with the problem `sealed`. Nothing is ever read in some other way
+ * instead. Once payloads are sealed, plain ones are unreadable too; for a migration,
+ * `acceptPlainUntil` takes them until a date.
+ *
+ * Without a layer, `SessionBackend` keeps payloads as they are, or seals them where
+ * the store asks for it and the preset says so.
+ *
+ * **Gotchas**
+ *
+ * Key, subject, times and version of a record are not sealed: stores work with
+ * them.
+ *
+ * @stability unstable
+ * @since 0.1.0
+ */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { type Algorithm, Compression, type Service as CompressionService } from "./Compression.ts"
+import type { Crypto } from "./Crypto.ts"
+import type { SealContext } from "./SealedFormat.ts"
+import { compressed as compressedFormat, format as plainFormat, sealed as sealedFormat } from "./SessionData.ts"
+import type { Lookup, Payload, SessionRecord, SessionStore } from "./SessionStore.ts"
+
+/**
+ * A payload as a store keeps it.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface Written {
+  readonly format: number
+  readonly payload: Payload
+}
+
+/**
+ * Writes and reads the payloads of one store.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface Codec {
+  /** What a store keeps under a key for a payload. */
+  readonly encode: (key: string, written: Written) => Effect.Effect<Written>
+  /** The record that a store keeps under a key, with the payload as sessions see it. */
+  readonly decode: (key: string, record: SessionRecord) => Effect.Effect<SessionRecord>
+}
+
+/**
+ * What a codec is made for.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface Place {
+  /** Name of the store: part of what a seal is bound to. */
+  readonly name: string
+  /** Whether payloads are sealed where the options do not say it; `undefined` where they stay in the process. */
+  readonly sealByDefault: boolean | undefined
+  readonly crypto: Crypto["Service"]
+}
+
+/**
+ * Options of {@link layer}.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options {
+  /**
+   * Whether payloads are sealed. By default they are under the presets
+   * `production`, `highSecurity` and `clustered`, except in the memory of the
+   * process.
+   */
+  readonly seal?: boolean | undefined
+  /** Algorithm that payloads are compressed with. None by default. */
+  readonly compress?: Algorithm | undefined
+  /** Fewest octets that are compressed; that of `Compression` by default. */
+  readonly threshold?: number | undefined
+  /**
+   * Until when sealed stores still read payloads that are not sealed, for a
+   * migration. They are sealed at their next write.
+   */
+  readonly acceptPlainUntil?: DateTime.DateTime.Input | undefined
+}
+
+/**
+ * Keeps payloads as they are.
+ *
+ * @stability unstable
+ * @category constants
+ * @since 0.1.0
+ */
+export const identity: Codec = {
+  encode: (_, written) => Effect.succeed(written),
+  decode: (_, record) => Effect.succeed(record)
+}
+
+/**
+ * Format of a record whose payload could not be read. No store ever keeps it.
+ *
+ * @stability unstable
+ * @category constants
+ * @since 0.1.0
+ */
+export const unreadable = 0
+
+const utf8 = new TextEncoder()
+const fromUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+const textOf = (bytes: Uint8Array): string | undefined => {
+  try {
+    return fromUtf8.decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+// The octet that says how the rest is written.
+const plainMarker = 0
+const markers: { readonly [A in Algorithm]: number } = { gzip: 1, brotli: 2 }
+const algorithms: ReadonlyArray<Algorithm | undefined> = [undefined, "gzip", "brotli"]
+
+// Of compressed octets in a seal only the bucket shows: marker, length in three octets, octets, zeros.
+const bucket = 64
+const header = 4
+
+const plain = (bytes: Uint8Array): Uint8Array => {
+  const marked = new Uint8Array(1 + bytes.length)
+  marked[0] = plainMarker
+  marked.set(bytes, 1)
+  return marked
+}
+
+const marked = (algorithm: Algorithm, bytes: Uint8Array, length: number): Uint8Array => {
+  const marked = new Uint8Array(length)
+  marked[0] = markers[algorithm]
+  marked[1] = bytes.length >>> 16
+  marked[2] = bytes.length >>> 8
+  marked[3] = bytes.length
+  marked.set(bytes, header)
+  return marked
+}
+
+const paddedLength = (length: number): number => Math.ceil((header + length) / bucket) * bucket
+
+const dateOf = (input: DateTime.DateTime.Input | undefined): number => {
+  if (input === undefined) return -Infinity
+  const date = DateTime.make(input)
+  if (Option.isNone(date)) throw new RangeError("PayloadCodec: acceptPlainUntil is not a date")
+  return DateTime.toEpochMillis(date.value)
+}
+
+/**
+ * Creates the codec of one store.
+ *
+ * **Gotchas**
+ *
+ * Throws a `RangeError` for a date that is none and for an algorithm that
+ * `compression` does not have.
+ *
+ * @stability unstable
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  { crypto, name, sealByDefault }: Place,
+  compression: CompressionService,
+  clock: Clock.Clock,
+  options: Options = {}
+): Codec => {
+  const { compress, threshold } = options
+  const seals = options.seal ?? sealByDefault ?? false
+  const acceptPlainUntil = dateOf(options.acceptPlainUntil)
+  if (compress !== undefined && !compression.algorithms.includes(compress)) {
+    throw new RangeError(
+      `PayloadCodec: there is no ${compress} here, only ${compression.algorithms.join(", ")}; provide CompressionNode`
+    )
+  }
+
+  const context = (key: string): SealContext => ({ purpose: "record", place: name, key })
+  const read = (record: SessionRecord, bytes: Uint8Array | undefined): SessionRecord => {
+    const payload = bytes === undefined ? undefined : textOf(bytes)
+    return payload === undefined
+      ? { ...record, format: unreadable, payload: "" }
+      : { ...record, format: plainFormat, payload }
+  }
+  const unread = (record: SessionRecord) => Effect.succeed(read(record, undefined))
+
+  // Takes the content of a seal, or of format 3, apart.
+  const unpack = (record: SessionRecord, content: Uint8Array, sealed: boolean): Effect.Effect<SessionRecord> => {
+    if (content[0] === plainMarker && sealed) return Effect.succeed(read(record, content.subarray(1)))
+    const algorithm = algorithms[content[0]]
+    const end = header + (content[1] << 16 | content[2] << 8 | content[3])
+    if (algorithm === undefined || end > content.length) return unread(record)
+    return Effect.mapEager(
+      compression.decompress(algorithm, content.subarray(header, end)),
+      (bytes) => read(record, bytes)
+    )
+  }
+
+  const isPlainAccepted = () => !seals || clock.currentTimeMillisUnsafe() < acceptPlainUntil
+
+  return {
+    encode: (key, written) => {
+      const { payload } = written
+      if (!seals && compress === undefined) return Effect.succeed(written)
+      const bytes = typeof payload === "string" ? utf8.encode(payload) : payload
+      const compressed = compress === undefined
+        ? Effect.undefined
+        : compression.compress(bytes, { algorithm: compress, threshold })
+      return Effect.flatMapEager(compressed, (smaller): Effect.Effect<Written> => {
+        if (!seals) {
+          return Effect.succeed(
+            smaller === undefined || header + smaller.bytes.length >= bytes.length ? written : {
+              format: compressedFormat,
+              payload: marked(smaller.algorithm, smaller.bytes, header + smaller.bytes.length)
+            }
+          )
+        }
+        const length = smaller === undefined ? Infinity : paddedLength(smaller.bytes.length)
+        const content = smaller === undefined || length > bytes.length
+          ? plain(bytes)
+          : marked(smaller.algorithm, smaller.bytes, length)
+        return Effect.mapEager(
+          crypto.seal(context(key), content),
+          (payload) => ({ format: sealedFormat, payload })
+        )
+      })
+    },
+
+    decode: (key, record) => {
+      const { format, payload } = record
+      switch (format) {
+        case plainFormat:
+          return isPlainAccepted() ? Effect.succeed(record) : unread(record)
+        case compressedFormat:
+          return isPlainAccepted() && typeof payload !== "string" ? unpack(record, payload, false) : unread(record)
+        case sealedFormat:
+          return typeof payload === "string"
+            ? unread(record)
+            : Effect.flatMapEager(
+              crypto.open(context(key), payload),
+              (opened) => opened === undefined ? unread(record) : unpack(record, opened.plaintext, true)
+            )
+        // Written by a later version, which decoding will say.
+        default:
+          return Effect.succeed(record)
+      }
+    }
+  }
+}
+
+/**
+ * Service that makes the codec of each store. By default payloads are kept as they
+ * are, or sealed where the store asks for it and the preset says so.
+ *
+ * @stability unstable
+ * @category services
+ * @since 0.1.0
+ */
+export const PayloadCodec: Context.Reference<(place: Place) => Effect.Effect<Codec>> = Context.Reference<
+  (place: Place) => Effect.Effect<Codec>
+>("@effect-session/core/PayloadCodec", {
+  defaultValue: () => (place) => place.sealByDefault === undefined ? Effect.succeed(identity) : configured(place)
+})
+
+const configured = Effect.fnUntraced(function*(place: Place, options?: Options) {
+  const codec = make(place, yield* Compression, yield* Clock.Clock, options)
+  const until = dateOf(options?.acceptPlainUntil)
+  if ((options?.seal ?? place.sealByDefault) === true && (yield* Clock.currentTimeMillis) < until) {
+    yield* Effect.logWarning(
+      `Payloads that are not sealed are accepted from the store "${place.name}" until ${new Date(until).toISOString()}`
+    )
+  }
+  return codec
+})
+
+/**
+ * Decides how payloads are written.
+ *
+ * **Gotchas**
+ *
+ * Provide it to the layer of the store. Building that layer dies with a
+ * `RangeError` for options that {@link make} refuses.
+ *
+ * @stability unstable
+ * @category layers
+ * @since 0.1.0
+ */
+export const layer = (options: Options = {}): Layer.Layer<never> =>
+  Layer.succeed(PayloadCodec, (place) => configured(place, options))
+
+/**
+ * Puts a codec in front of a store: payloads are plain above it and written by
+ * the codec below. With {@link identity} it is the store itself.
+ *
+ * @stability unstable
+ * @category combinators
+ * @since 0.1.0
+ */
+export const over = (store: SessionStore["Service"], codec: Codec): SessionStore["Service"] => {
+  if (codec === identity) return store
+  // What was written is what was confirmed: it need not be opened again.
+  const confirmed = <A extends { readonly _tag: string }>(
+    answer: A | (A & { readonly record: SessionRecord }),
+    { format, payload }: Written
+  ): A => "record" in answer ? { ...answer, record: { ...answer.record, format, payload } } : answer
+
+  return {
+    load: (key) =>
+      Effect.flatMapEager(store.load(key), (lookup): Effect.Effect<Lookup> =>
+        lookup._tag === "Live"
+          // Through a renewed-away key the record of its successor is read.
+          ? Effect.mapEager(codec.decode(lookup.alias ?? key, lookup.record), (record) => ({ ...lookup, record }))
+          : Effect.succeed(lookup)),
+    create: (record, limit) =>
+      Effect.flatMapEager(
+        codec.encode(record.key, record),
+        ({ format, payload }) =>
+          Effect.map(store.create({ ...record, format, payload }, limit), (created) => confirmed(created, record))
+      ),
+    save: (key, expectedVersion, change) =>
+      Effect.flatMapEager(codec.encode(key, change), ({ format, payload }) =>
+        Effect.map(
+          store.save(key, expectedVersion, { ...change, format, payload }),
+          (saved) => confirmed(saved, change)
+        )),
+    touch: store.touch,
+    renew: (oldKey, expectedVersion, replacement, options) =>
+      Effect.flatMapEager(codec.encode(replacement.key, replacement), ({ format, payload }) =>
+        Effect.map(
+          store.renew(oldKey, expectedVersion, { ...replacement, format, payload }, options),
+          (renewed) => confirmed(renewed, replacement)
+        )),
+    destroy: store.destroy
+  }
+}

@@ -1,0 +1,248 @@
+/**
+ * Carries out the steps of sessions whose record is their token.
+ *
+ * @internal
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Base64Url from "effect/encoding/Base64Url"
+import type { Current, Step } from "../CommitPlan.ts"
+import type { Options } from "../CookieStore.ts"
+import { Crypto } from "../Crypto.ts"
+import * as Lifetime from "../Lifetime.ts"
+import type { Revocations } from "../Revocations.ts"
+import { type Applied, type Found, SessionBackend } from "../SessionBackend.ts"
+import { SessionConfig, SessionConfigError } from "../SessionConfig.ts"
+import type { SessionRecord, SessionStoreError } from "../SessionStore.ts"
+import * as canonicalBase64 from "./canonicalBase64.ts"
+import { Generations } from "./generations.ts"
+import * as recordCodec from "./recordCodec.ts"
+
+const context = (place: string) => ({ purpose: "cookie", place, key: "" })
+
+// Characters of the remembered tokens in all.
+const maxCharacters = 8 * 1024 * 1024
+
+// Longest that a session can live: where a deadline is not known, it is not later than this.
+const longest = 400 * 24 * 60 * 60 * 1000
+
+const rejected: Found = Object.freeze({ _tag: "Rejected" })
+const gone: Applied = Object.freeze({ _tag: "Gone" })
+const untouched: Applied = Object.freeze({ _tag: "Touched", live: false })
+const noEvictions: ReadonlyArray<string> = Object.freeze([])
+
+// What a caller does to its octets must not change what is remembered.
+const own = (record: SessionRecord): SessionRecord =>
+  typeof record.payload === "string" ? record : { ...record, payload: new Uint8Array(record.payload) }
+
+/** @internal */
+export const make: (
+  revocations: Revocations["Service"],
+  options?: Options
+) => Effect.Effect<SessionBackend["Service"], SessionConfigError, Crypto | SessionConfig> = Effect.fnUntraced(function*(
+  revocations: Revocations["Service"],
+  options: Options = {}
+) {
+  const { limit, name } = yield* SessionConfig
+  const crypto = yield* Crypto
+  const clock = yield* Clock.Clock
+  const maxToken = options.maxToken ?? 4000
+  const remembered = options.remembered ?? 1024
+  const place = context(options.place ?? name)
+
+  const problems: Array<string> = []
+  if (limit !== undefined) {
+    problems.push("maxSessions: sessions that their clients keep cannot be counted; leave it out, or take a store")
+  }
+  if (!Number.isSafeInteger(maxToken) || maxToken < 256) {
+    problems.push("maxToken: must be an integer of at least 256")
+  }
+  if (!Number.isSafeInteger(remembered) || remembered < 0) {
+    problems.push("remembered: must be an integer of at least 0")
+  }
+  if (problems.length > 0) return yield* new SessionConfigError({ problems })
+
+  const known = new Generations<recordCodec.Held>(remembered, maxCharacters)
+
+  // An epoch is remembered for so long: a session that lived longer could outlive its revocation.
+  const bounded = (record: SessionRecord): SessionRecord => {
+    const { authenticatedAt, expiresAt } = record
+    const latest = authenticatedAt === undefined ? expiresAt : authenticatedAt + revocations.subjectLifetime
+    return latest < expiresAt ? { ...record, expiresAt: latest } : record
+  }
+
+  const open = (token: string): Effect.Effect<recordCodec.Held | undefined> => {
+    if (token.length === 0 || token.length > maxToken) return Effect.undefined
+    const held = known.get(token)
+    if (held !== undefined) return Effect.succeed(held)
+    const sealed = canonicalBase64.decode(token)
+    if (sealed === undefined) return Effect.undefined
+    return Effect.mapEager(crypto.open(place, sealed), (opened) => {
+      const held = opened && recordCodec.decode(opened.plaintext)
+      if (held !== undefined) known.set(token, held)
+      return held
+    })
+  }
+
+  const issue = (key: string, unbounded: SessionRecord): Effect.Effect<Applied> => {
+    const record = bounded(unbounded)
+    return Effect.map(crypto.seal(place, recordCodec.encode({ key, record })), (sealed): Applied => {
+      const actual = canonicalBase64.encodedLength(sealed.length)
+      if (actual > maxToken) return { _tag: "TooLarge", actual, maximum: maxToken }
+      const token = Base64Url.encode(sealed)
+      known.set(token, { key, record: own(record) })
+      return { _tag: "Stored", token, key, record, evicted: noEvictions }
+    })
+  }
+
+  // The id itself is not kept anywhere: nobody needs it again.
+  const newKey = (subject: string | undefined): Effect.Effect<string> =>
+    Effect.flatMap(
+      Effect.flatMap(crypto.newToken(subject), crypto.hashId),
+      (key) =>
+        key === undefined
+          ? Effect.die(new Error("CookieStore: Crypto does not know its own token"))
+          : Effect.succeed(key)
+    )
+
+  // Dated after the last epoch of the subject: otherwise a sign-in right after it would be over when it begins.
+  const signInTime = (subject: string | undefined, now: number) =>
+    subject === undefined
+      ? Effect.undefined
+      : Effect.map(revocations.epoch(subject), (epoch) => epoch === undefined ? now : Math.max(now, epoch + 1))
+
+  const isLive = ({ key, record }: recordCodec.Held, now: number): Effect.Effect<boolean, SessionStoreError> =>
+    Lifetime.isLive(record, now)
+      ? Effect.mapEager(
+        revocations.isRevoked({
+          key,
+          subject: record.subject,
+          authenticatedAt: record.authenticatedAt,
+          issuedAt: record.issuedAt
+        }),
+        (revoked) => !revoked
+      )
+      : Effect.succeed(false)
+
+  const whileLive = (
+    current: Current,
+    now: number,
+    step: (record: SessionRecord) => Effect.Effect<Applied, SessionStoreError>
+  ): Effect.Effect<Applied, SessionStoreError> =>
+    Effect.flatMap(isLive(current, now), (live) => live ? step(current.record) : Effect.succeed(gone))
+
+  // Puts a session under a new key. The new token is ready before the old key ends, and whoever ends it goes on alone.
+  const replace = (current: Current, record: SessionRecord): Effect.Effect<Applied, SessionStoreError> =>
+    Effect.flatMap(newKey(record.subject), (key) => issue(key, record)).pipe(
+      Effect.flatMap((applied) =>
+        applied._tag === "Stored"
+          ? Effect.map(
+            revocations.revoke(current.key, current.record.expiresAt),
+            (ended): Applied => ended ? applied : gone
+          )
+          : Effect.succeed(applied)
+      )
+    )
+
+  const apply = (step: Step): Effect.Effect<Applied, SessionStoreError> => {
+    const now = clock.currentTimeMillisUnsafe()
+    switch (step._tag) {
+      case "Create": {
+        const { format, idleTimeout, lifetime, payload, subject } = step.record
+        return Effect.flatMap(
+          signInTime(subject, now),
+          (authenticatedAt) =>
+            Effect.flatMap(newKey(subject), (key) =>
+              issue(key, {
+                version: 1,
+                createdAt: now,
+                issuedAt: now,
+                authenticatedAt,
+                lastSeenAt: now,
+                idleTimeout,
+                expiresAt: now + lifetime,
+                subject,
+                format,
+                payload
+              }))
+        )
+      }
+      case "Save": {
+        const { change, current } = step
+        const { active, format, idleTimeout, lifetime, payload } = change
+        return whileLive(current, now, (record) => {
+          const changed: SessionRecord = {
+            ...record,
+            version: record.version + 1,
+            lastSeenAt: active ? Math.max(record.lastSeenAt, now) : record.lastSeenAt,
+            idleTimeout,
+            format,
+            payload
+          }
+          // All tokens of one key have one deadline: when that has passed, the list may forget the key.
+          return lifetime === undefined
+            ? issue(current.key, changed)
+            : replace(current, { ...changed, issuedAt: now, expiresAt: now + lifetime })
+        })
+      }
+      case "Touch": {
+        const { current } = step
+        return Effect.map(
+          whileLive(
+            current,
+            now,
+            (record) => issue(current.key, { ...record, lastSeenAt: Math.max(record.lastSeenAt, now) })
+          ),
+          // A suite that makes longer tokens may leave no room for one that was written before.
+          (applied) => applied._tag === "Stored" ? applied : untouched
+        )
+      }
+      case "Renew": {
+        const { current, replacement } = step
+        const { authenticated, format, idleTimeout, lifetime, payload, subject } = replacement
+        return whileLive(current, now, (record) =>
+          Effect.flatMap(
+            authenticated
+              ? signInTime(subject, now)
+              : Effect.succeed(subject === undefined ? undefined : record.authenticatedAt),
+            (authenticatedAt) =>
+              replace(current, {
+                version: 1,
+                createdAt: record.createdAt,
+                issuedAt: now,
+                authenticatedAt,
+                lastSeenAt: now,
+                idleTimeout,
+                expiresAt: lifetime === undefined ? record.expiresAt : now + lifetime,
+                subject,
+                format,
+                payload
+              })
+          ))
+      }
+      case "Destroy":
+        return Effect.map(
+          revocations.revoke(step.key, step.until ?? now + longest),
+          (live): Applied => ({ _tag: "Ended", live })
+        )
+    }
+  }
+
+  return SessionBackend.of({
+    name: "cookie",
+    load: (token) =>
+      Effect.flatMapEager(open(token), (opened): Effect.Effect<Found, SessionStoreError> => {
+        if (opened === undefined) return Effect.succeed(rejected)
+        const { key } = opened
+        const record = bounded(opened.record)
+        const now = clock.currentTimeMillisUnsafe()
+        if (!Lifetime.isLive(record, now)) return Effect.succeed({ _tag: "Found", key, lookup: { _tag: "Expired" } })
+        return Effect.mapEager(isLive({ key, record }, now), (live): Found => ({
+          _tag: "Found",
+          key,
+          lookup: live ? { _tag: "Live", record: own(record), alias: undefined, now } : { _tag: "Absent" }
+        }))
+      }),
+    apply: (step) => Effect.suspend(() => apply(step))
+  })
+})

@@ -1,0 +1,114 @@
+/**
+ * How a session is written inside the seal of its token: one line of JSON about it, then the payload as it is.
+ *
+ * ```text
+ * [1,"key",version,createdAt,issued,authenticated,lastSeenAt,idle,lifetime,"subject",format,kind]\n
+ * {"t":"app/UserSession",...}
+ * ```
+ *
+ * The first number is the version of this form. `issued`, `authenticated` and `lifetime` count from `createdAt`.
+ * `lastSeenAt` does not: with as many digits at all times, a touch makes no token longer. `kind` says whether the
+ * payload is text or octets.
+ *
+ * @internal
+ */
+import type { SessionRecord } from "../SessionStore.ts"
+
+/**
+ * A session as its token holds it.
+ *
+ * @internal
+ */
+export interface Held {
+  readonly key: string
+  readonly record: SessionRecord
+}
+
+const version = 1
+const text = 0
+const octets = 1
+
+const lineEnd = 10
+const utf8 = new TextEncoder()
+// A payload may begin with a byte order mark.
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+
+/** @internal */
+export const encode = ({ key, record }: Held): Uint8Array => {
+  const { authenticatedAt, createdAt, payload } = record
+  const head = JSON.stringify([
+    version,
+    key,
+    record.version,
+    createdAt,
+    record.issuedAt - createdAt,
+    authenticatedAt === undefined ? null : authenticatedAt - createdAt,
+    record.lastSeenAt,
+    record.idleTimeout,
+    record.expiresAt - createdAt,
+    record.subject ?? null,
+    record.format,
+    typeof payload === "string" ? text : octets
+  ])
+  if (typeof payload === "string") return utf8.encode(`${head}\n${payload}`)
+  const line = utf8.encode(`${head}\n`)
+  const whole = new Uint8Array(line.length + payload.length)
+  whole.set(line)
+  whole.set(payload, line.length)
+  return whole
+}
+
+const parse = (line: Uint8Array): unknown => {
+  try {
+    return JSON.parse(strictUtf8.decode(line))
+  } catch {
+    return undefined
+  }
+}
+
+const decodeText = (bytes: Uint8Array): string | undefined => {
+  try {
+    return strictUtf8.decode(bytes)
+  } catch {
+    return undefined
+  }
+}
+
+const isInteger = (value: unknown): value is number => Number.isSafeInteger(value)
+const isPositive = (value: unknown): value is number => isInteger(value) && value > 0
+
+/**
+ * Reads what {@link encode} wrote. `undefined` for anything else, and for a session that no list of subjects could end.
+ *
+ * @internal
+ */
+export const decode = (plaintext: Uint8Array): Held | undefined => {
+  const end = plaintext.indexOf(lineEnd)
+  const head = end < 0 ? undefined : parse(plaintext.subarray(0, end))
+  if (!Array.isArray(head) || head.length !== 12 || head[0] !== version) return undefined
+  const [, key, revision, createdAt, issued, authenticated, lastSeenAt, idleTimeout, lifetime, subject, format, kind] =
+    head as ReadonlyArray<unknown>
+  if (typeof key !== "string" || key.length === 0 || !isPositive(revision) || !isInteger(createdAt)) return undefined
+  if (!isInteger(issued) || !isInteger(lastSeenAt) || !isPositive(idleTimeout) || !isInteger(lifetime)) return undefined
+  if (authenticated !== null && !isInteger(authenticated)) return undefined
+  if (subject !== null && (typeof subject !== "string" || subject.length === 0)) return undefined
+  if ((subject === null) !== (authenticated === null) || !isInteger(format)) return undefined
+  const rest = plaintext.subarray(end + 1)
+  const payload = kind === text ? decodeText(rest) : kind === octets ? new Uint8Array(rest) : undefined
+  if (payload === undefined) return undefined
+  return {
+    key,
+    record: {
+      version: revision,
+      createdAt,
+      issuedAt: createdAt + issued,
+      authenticatedAt: authenticated === null ? undefined : createdAt + authenticated,
+      lastSeenAt,
+      idleTimeout,
+      expiresAt: createdAt + lifetime,
+      subject: subject === null ? undefined : subject,
+      format,
+      payload
+    }
+  }
+}
