@@ -57,6 +57,21 @@ describe("platform", () => {
     )))
 })
 
+describe("security", () => {
+  it("no code comes from data", () => none(matches(files, /\beval\(|\bnew Function\b|\bFunction\(|node:vm\b/g)))
+
+  it("no weak algorithm is named", () =>
+    none(matches(files, /\b(?:md5|sha-?1|hmacSha1|rc4|des(?:-ede)?|aes-?\d*-(?:ecb|ctr))\b/gi)))
+
+  it("secrets are compared in constant time only", () =>
+    none(matches(
+      files.filter((file) =>
+        /^(?:sealer|signer|primitives\w*|portablePrimitives|ClientBinding|Crypto\w*)$/.test(file.name)
+      ),
+      /\b(?:mac|expected|received|signature|commitment|fingerprint|digest)\w*\s*[!=]==?\s*(?!undefined)\w/gi
+    )))
+})
+
 describe("dependencies", () => {
   const allowed: Record<string, ReadonlyArray<string>> = {
     core: [],

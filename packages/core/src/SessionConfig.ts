@@ -188,6 +188,11 @@ const validate = (options: Options, given: ReadonlyArray<Secret>) => {
   if (touchInterval > idleTimeout) {
     problems.push("touchInterval: is longer than idleTimeout, so active users would idle out")
   }
+  if (renewalInterval !== undefined && !(options.sliding ?? base.sliding)) {
+    problems.push(
+      "renewalInterval: a renewal counts as activity, which must not move the idle deadline when sliding is off"
+    )
+  }
   if (renewalInterval !== undefined && renewalGrace > renewalInterval) {
     problems.push("renewalGrace: is longer than renewalInterval")
   }

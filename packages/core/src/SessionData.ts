@@ -109,7 +109,8 @@ export interface Envelope<A> {
 export type Undecodable = "syntax" | "shape" | "newer" | "migration" | "sealed"
 
 /**
- * Result of decoding.
+ * Result of decoding. `Foreign` is a session of another service: it is none of
+ * this one, and nothing of this one's business.
  *
  * @stability unstable
  * @category models
@@ -118,6 +119,7 @@ export type Undecodable = "syntax" | "shape" | "newer" | "migration" | "sealed"
 export type Decoded<A> =
   | { readonly _tag: "Decoded"; readonly envelope: Envelope<A> }
   | { readonly _tag: "Undecodable"; readonly problem: Undecodable }
+  | { readonly _tag: "Foreign" }
 
 /**
  * Steps from one version of the data to the next: the function under `n` turns
@@ -193,6 +195,7 @@ export const sealed = 2
  */
 export const compressed = 3
 
+const foreign: Decoded<never> = { _tag: "Foreign" }
 const emptyFlash: ReadonlyArray<FlashMessage> = []
 
 const isObject = (value: unknown): value is { readonly [key: string]: unknown } =>
@@ -293,7 +296,7 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
       if (!isObject(json) || typeof json.v !== "number" || !Number.isSafeInteger(json.v) || json.v < 1) {
         return undecodable("syntax")
       }
-      if (json.t !== id) return undecodable("shape")
+      if (json.t !== id) return typeof json.t === "string" ? foreign : undecodable("shape")
       if (json.v > version) return undecodable("newer")
       let data = json.d
       // Decoding runs the application's code on stored data; whatever it throws is an outcome.

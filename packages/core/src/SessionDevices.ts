@@ -68,7 +68,7 @@ const entries = Effect.fnUntraced(function*<Self, A>(tag: Tag<Self, A>) {
   for (const { key, record: kept } of yield* Effect.mapError(query.bySubject(subject), unavailable)) {
     const record = open === undefined ? kept : yield* open(key, kept)
     const decoded = tag.definition.data.decode(key, record.format, record.payload)
-    if (decoded._tag === "Undecodable") continue
+    if (decoded._tag !== "Decoded") continue
     const handle = yield* crypto.handleOf(key)
     found.push({
       key,

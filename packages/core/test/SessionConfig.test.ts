@@ -125,6 +125,7 @@ describe("SessionConfig", () => {
         secrets: [Redacted.make("short"), Redacted.make("short")],
         idleTimeout: "2 hours",
         lifetime: "1 hour",
+        sliding: false,
         touchInterval: "3 hours",
         renewalInterval: "1 minute",
         renewalGrace: "2 minutes",
@@ -140,6 +141,7 @@ describe("SessionConfig", () => {
         "maxSessions",
         "name",
         "renewalGrace",
+        "renewalInterval",
         "secrets",
         "touchInterval"
       ])
@@ -278,7 +280,7 @@ describe("SessionConfig", () => {
         SESSION_SECRET_PREVIOUS: `${older} , ${older}2`,
         SESSION_IDLE_TIMEOUT: "10 minutes",
         SESSION_LIFETIME: "4 hours",
-        SESSION_SLIDING: "false",
+        SESSION_SLIDING: "true",
         SESSION_TOUCH_INTERVAL: "5 seconds",
         SESSION_RENEWAL_INTERVAL: "15 minutes",
         SESSION_RENEWAL_GRACE: "4 seconds",
@@ -296,7 +298,7 @@ describe("SessionConfig", () => {
         name: "shop",
         idleTimeout: 10 * minute,
         lifetime: 4 * hour,
-        sliding: false,
+        sliding: true,
         touchInterval: 5000,
         renewalInterval: 15 * minute,
         renewalGrace: 4000,

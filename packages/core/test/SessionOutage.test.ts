@@ -133,9 +133,22 @@ describe("stored data that cannot be decoded", () => {
     "{}",
     "null",
     `{"t":"app/UserSession","v":9,"d":{}}`,
-    `{"t":"app/UserSession","v":1,"d":{"n":"x"}}`,
-    `{"t":"app/Other","v":1,"d":{"n":0,"who":"","cart":[]}}`
+    `{"t":"app/UserSession","v":1,"d":{"n":"x"}}`
   ]
+
+  it.effect("leaves the session of another service alone, whatever the request does", () =>
+    Effect.gen(function*() {
+      const { open, signIn, stored } = yield* setup
+      const token = yield* signIn("ada")
+      yield* spoil(token, `{"t":"app/Other","v":1,"d":{"n":0,"who":"","cart":[]}}`)
+      for (const operation of [increment, UserSession.destroy]) {
+        const session = open(token)
+        assert.strictEqual(yield* session.status, "invalid")
+        yield* Effect.provideService(Effect.asVoid(operation), UserSession, session)
+        yield* session.finish("success")
+        assert.isDefined(yield* stored(token))
+      }
+    }).pipe(Effect.provide(layer())))
 
   it.effect("starts a fresh session, and leaves the record until something is written", () =>
     Effect.gen(function*() {

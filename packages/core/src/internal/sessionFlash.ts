@@ -204,7 +204,7 @@ export class SessionFlash<in out A> implements Flash {
         if (found._tag === "Rejected" || found.lookup._tag !== "Live") return Effect.void
         const { alias, record } = found.lookup
         const decoded = definition.data.decode(found.key, record.format, record.payload)
-        return decoded._tag === "Undecodable" || alias !== undefined
+        return decoded._tag !== "Decoded" || alias !== undefined
           ? Effect.void
           : this.takeFrom({ token, key: found.key, record, alias }, decoded.envelope, matches, retries)
       }

@@ -217,6 +217,10 @@ export class SessionState<in out A> {
           this.snapshot = active
           return this.observe("loaded", { key, subject: record.subject })
         }
+        if (decoded._tag === "Foreign") {
+          this.snapshot = invalid
+          return this.observe("rejected", { key, reason: "another service" })
+        }
         this.snapshot = { status: "invalid", current, stored: undefined, problem: decoded.problem }
         return this.observe("rejected", { key, subject: record.subject, reason: decoded.problem })
       }
