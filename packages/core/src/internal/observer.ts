@@ -12,6 +12,8 @@ export interface Details {
 
 /** Counts what happens and publishes it, in one place, so that no event goes uncounted. */
 export interface Observer {
+  /** Whether events are published; otherwise nobody learns their time. */
+  readonly enabled: boolean
   readonly observe: (name: EventName, at: number, details?: Details) => Effect.Effect<void>
   readonly touched: () => void
   readonly conflict: () => void
@@ -51,6 +53,7 @@ export const make = (
   }
 
   return {
+    enabled: events.enabled,
     observe: (name, at, details) => {
       if (name === "error") countError(details?.reason ?? "unknown")
       else counters.get(name)!()

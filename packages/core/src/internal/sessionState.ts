@@ -362,7 +362,8 @@ export class SessionState<in out A> {
   }
 
   observe(name: Parameters<Observer["observe"]>[0], details?: Parameters<Observer["observe"]>[2]): Effect.Effect<void> {
-    return this.runtime.observer.observe(name, this.now(), details)
+    const { observer } = this.runtime
+    return observer.observe(name, observer.enabled ? this.now() : 0, details)
   }
 
   unavailable(error: SessionStoreError): Effect.Effect<never, SessionError.SessionError> {
