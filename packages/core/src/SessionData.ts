@@ -24,7 +24,8 @@
  */
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import { DecodeCache, freeze } from "./internal/decodeCache.ts"
+import { freeze } from "./internal/freeze.ts"
+import { Generations } from "./internal/generations.ts"
 import type { Payload } from "./SessionStore.ts"
 
 /**
@@ -263,9 +264,10 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
     ? () => initial
     : copies(initial)
 
-  const cache = new DecodeCache<Decoded<A>>()
+  // What the payload of a key decoded to, for as long as the payload stays the same.
+  const known = new Generations<{ readonly payload: string; readonly decoded: Decoded<A> }>(2048, 8 * 1024 * 1024)
   const remember = (key: string, payload: string, decoded: Decoded<A>): Decoded<A> => {
-    cache.set(key, payload, decoded)
+    known.set(key, { payload, decoded }, payload.length)
     return decoded
   }
   const head = `{"t":${JSON.stringify(id)},"v":${version},"d":`
@@ -285,8 +287,8 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
     decode: (key, writtenFormat, payload) => {
       if (writtenFormat !== format) return undecodable(writtenFormat > compressed ? "newer" : "sealed")
       if (typeof payload !== "string") return undecodable("syntax")
-      const known = cache.get(key, payload)
-      if (known !== undefined) return known
+      const last = known.get(key)
+      if (last !== undefined && last.payload === payload) return last.decoded
       let json: unknown
       try {
         json = JSON.parse(payload)

@@ -1,12 +1,17 @@
+interface Entry<A> {
+  readonly value: A
+  readonly characters: number
+}
+
 /**
  * Remembers values by text, the recent ones: when the young generation is full, the old one is dropped. Bounded by
- * number and by characters of text.
+ * number and by characters: those of the text, unless another size is given.
  *
  * @internal
  */
 export class Generations<in out A> {
-  private young = new Map<string, A>()
-  private old = new Map<string, A>()
+  private young = new Map<string, Entry<A>>()
+  private old = new Map<string, Entry<A>>()
   private characters = 0
   private readonly maxEntries: number
   private readonly maxCharacters: number
@@ -22,24 +27,27 @@ export class Generations<in out A> {
   }
 
   get(text: string): A | undefined {
-    const value = this.young.get(text)
-    if (value !== undefined) return value
+    const entry = this.young.get(text)
+    if (entry !== undefined) return entry.value
     const aged = this.old.get(text)
     if (aged !== undefined) {
       this.old.delete(text)
-      this.set(text, aged)
+      this.keep(text, aged)
     }
-    return aged
+    return aged?.value
   }
 
-  set(text: string, value: A): void {
-    if (this.maxEntries === 0 || text.length > this.maxCharacters) return
-    if (this.young.size >= this.maxEntries || this.characters + text.length > this.maxCharacters) {
+  set(text: string, value: A, characters: number = text.length): void {
+    if (this.maxEntries > 0 && characters <= this.maxCharacters) this.keep(text, { value, characters })
+  }
+
+  private keep(text: string, entry: Entry<A>): void {
+    if (this.young.size >= this.maxEntries || this.characters + entry.characters > this.maxCharacters) {
       this.old = this.young
       this.young = new Map()
       this.characters = 0
     }
-    this.young.set(text, value)
-    this.characters += text.length
+    this.young.set(text, entry)
+    this.characters += entry.characters
   }
 }
