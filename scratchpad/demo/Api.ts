@@ -1,6 +1,5 @@
 /** The routes of the demo, the same for every store. */
-import { type Session, SessionDevices, SessionStore } from "@effect-session/core"
-import { Crypto } from "@effect-session/core/Crypto"
+import type { Session } from "@effect-session/core"
 import { CrossOrigin, SessionMiddleware } from "@effect-session/http"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -12,9 +11,10 @@ import * as Metric from "effect/Metric"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { Accounts } from "./Accounts.ts"
 import * as Input from "./Input.ts"
 import * as Page from "./Page.ts"
-import { UserSession } from "./UserSession.ts"
+import { cookie, UserSession } from "./UserSession.ts"
 
 const json = HttpServerResponse.jsonUnsafe
 const noContent = HttpServerResponse.empty({ status: 204 })
@@ -70,8 +70,9 @@ const login = Effect.gen(function*() {
 })
 
 const logoutEverywhere = Effect.gen(function*() {
-  if ((yield* UserSession.subject) === undefined) yield* UserSession.destroy
-  else yield* SessionDevices.revokeAll(UserSession)
+  const subject = yield* UserSession.subject
+  if (subject === undefined) yield* UserSession.destroy
+  else yield* (yield* Accounts).revokeAll(subject)
   return noContent
 })
 
@@ -180,7 +181,7 @@ const stream = Effect.gen(function*() {
 
 // --- devices -------------------------------------------------------------------------------------------------------
 
-const devices = Effect.map(SessionDevices.list(UserSession), (list) =>
+const devices = Effect.map(Effect.flatMap(Accounts, (accounts) => accounts.devices), (list) =>
   json({
     devices: list.map(({ address, agent, createdAt, current, expiresAt, handle, lastSeenAt }) => ({
       handle,
@@ -195,11 +196,17 @@ const devices = Effect.map(SessionDevices.list(UserSession), (list) =>
 
 const revokeDevice = Effect.gen(function*() {
   const handle = yield* Input.pathParameter("handle")
-  if (!(yield* SessionDevices.revoke(UserSession, handle))) {
+  if (!(yield* (yield* Accounts).revoke(handle))) {
     return yield* new Input.Problem({ status: 404, reason: "You have no such session" })
   }
   return noContent
 })
+
+// --- the store -----------------------------------------------------------------------------------------------------
+
+const store = Effect.map(Accounts, ({ keeper }) => json({ keeper }))
+
+const seal = Effect.map(Effect.flatMap(Accounts, (accounts) => accounts.seal), (seal) => json({ ...seal }))
 
 // --- operations ----------------------------------------------------------------------------------------------------
 
@@ -227,17 +234,15 @@ const metrics = Effect.map(Metric.snapshot, (snapshot) => {
   return json(Object.fromEntries(Object.entries(numbers).map(([name, id]) => [name, totals.get(id) ?? 0])))
 })
 
-// Ready is who can write: a probe goes in under a key like any other, and out again.
 const ready = Effect.gen(function*() {
-  const store = yield* SessionStore.SessionStore
-  const crypto = yield* Crypto
-  const key = yield* crypto.hashId(yield* crypto.newToken(undefined))
-  if (key === undefined) return unready
-  yield* store.create({ key, idleTimeout: 1000, lifetime: 1000, subject: undefined, format: 0, payload: "probe" })
-  return (yield* store.destroy(key)) ? json({ status: "ready" }) : unready
-}).pipe(Effect.catchTag("SessionStoreError", () => Effect.succeed(unready)))
-
-const unready = json({ status: "unready", error: "The session store does not answer" }, { status: 503 })
+  yield* (yield* Accounts).ready
+  return json({ status: "ready" })
+}).pipe(
+  Effect.catchTag(
+    "Problem",
+    ({ reason, status }) => Effect.succeed(json({ status: "unready", error: reason }, { status }))
+  )
+)
 
 const prometheus = Effect.map(
   PrometheusMetrics.format(),
@@ -264,6 +269,8 @@ const routes = [
   HttpRouter.route("POST", "/api/flash", queueFlash),
   HttpRouter.route("GET", "/api/devices", devices),
   HttpRouter.route("DELETE", "/api/devices/:handle", revokeDevice),
+  HttpRouter.route("GET", "/api/store", store),
+  HttpRouter.route("GET", "/api/seal", seal),
   HttpRouter.route("GET", "/api/stream", stream),
   HttpRouter.route("GET", "/api/metrics", metrics),
   HttpRouter.route("GET", "/healthz", json({ status: "ok" })),
@@ -289,9 +296,9 @@ const refusals = () => {
   }).flat()
 }
 
-/** The application, without a store. */
+/** The application, without `Accounts` and what keeps the sessions. */
 export const layer = Layer.mergeAll(HttpRouter.addAll(routes), HttpRouter.addAll(refusals())).pipe(
-  Layer.provide(SessionMiddleware.layer(UserSession, { client: true })),
+  Layer.provide(SessionMiddleware.layer(UserSession, { client: true, cookie })),
   Layer.provide(CrossOrigin.layer({ onRefused: () => HttpServerResponse.empty({ status: 403 }) })),
   Layer.provide(Page.layer)
 )

@@ -1,4 +1,5 @@
 import { Session } from "@effect-session/core"
+import type { SessionCookie } from "@effect-session/http"
 import * as Schema from "effect/Schema"
 
 /**
@@ -19,3 +20,6 @@ export class UserSession extends Session.Service<UserSession>()("demo/UserSessio
   initial: () => ({ role: "guest" as const, counter: 0, items: [], data: new Map() }),
   keepOnLogin: ["counter", "items"]
 }) {}
+
+/** The cookie of the demo, which has no HTTPS. */
+export const cookie: SessionCookie.Options = { name: "session", secure: false }

@@ -2,7 +2,7 @@
  * The demonstration: `npm run demo`, or
  * `node scratchpad/demo/main.ts --port 8080 --store memory`.
  */
-import { MemoryStore, SessionConfig } from "@effect-session/core"
+import { CookieStore, MemoryStore, Revocations, SessionConfig } from "@effect-session/core"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
@@ -18,14 +18,21 @@ import * as Logger from "effect/Logger"
 import * as References from "effect/References"
 import { createServer } from "node:http"
 import { parseArgs } from "node:util"
+import * as Accounts from "./Accounts.ts"
 import * as Api from "./Api.ts"
 
-const stores = { memory: MemoryStore.layer() }
+const stores = {
+  memory: Accounts.layerStore.pipe(Layer.provideMerge(MemoryStore.layer())),
+  cookie: Accounts.layerCookie.pipe(
+    Layer.provideMerge(CookieStore.layer()),
+    Layer.provide(Revocations.layerMemory())
+  )
+}
 
 const usage = `Usage: npm run demo -- [--port N] [--store ${Object.keys(stores).join("|")}]
 
   --port   port to listen on, 3000 by default; 0 takes any free one
-  --store  where sessions live: ${Object.keys(stores).join(", ")}`
+  --store  where sessions live: memory, of this process; cookie, of each browser`
 
 const stop = (reason: string): never => {
   console.error(reason)

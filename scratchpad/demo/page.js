@@ -40,19 +40,31 @@ const api = async (method, path, body) => {
 // --- what is known -------------------------------------------------------------------------------------------------
 
 let me
+// Who keeps the sessions, "server" or "client". In cookie mode it is the client.
+let keeper
 // Server time minus local time: deadlines are the server's, and clocks differ.
 let offset = 0
 
 const now = () => Date.now() + offset
 
+/** What is not there, because the session has ended in between. */
+const absent = (error) => {
+  if (error.status !== 404) throw error
+}
+
 let lastLoad = 0
 
 const load = async () => {
   const run = ++lastLoad
+  if (keeper === undefined) {
+    keeper = (await api("GET", "/api/store")).keeper
+    for (const node of document.querySelectorAll("[data-keeper]")) node.hidden = node.dataset.keeper !== keeper
+  }
   const latest = await api("GET", "/api/me")
-  const [{ items }, { devices }] = await Promise.all([
+  const [{ items }, { devices }, seal] = await Promise.all([
     api("GET", "/api/items"),
-    latest.authenticated ? api("GET", "/api/devices") : { devices: [] }
+    latest.authenticated && keeper === "server" ? api("GET", "/api/devices") : { devices: [] },
+    latest.status === "active" && keeper === "client" ? api("GET", "/api/seal").catch(absent) : undefined
   ])
   // A later load knows better.
   if (run !== lastLoad) return
@@ -67,6 +79,7 @@ const load = async () => {
   $("counter").textContent = me.counter.toLocaleString()
   showItems(items)
   showDevices(devices)
+  showSeal(seal)
 }
 
 /** Runs what a button does, and then shows what has become of the session. */
@@ -148,7 +161,8 @@ onClick("race", async () => {
   if (me?.status !== "active") await api("POST", "/api/counter")
   const answers = await Promise.all(Array.from({ length: 20 }, () => api("POST", "/api/counter?delay=50")))
   const different = new Set(answers.map(({ counter }) => counter)).size
-  $("race-result").textContent = `20 requests, ${different} different answers.`
+  $("race-result").textContent = `20 requests, ${different} different answer${different === 1 ? "" : "s"}.`
+  $("race-result").hidden = false
 })
 
 const showItems = (items) => {
@@ -297,6 +311,7 @@ const showDeadline = (id, from, until) => {
 }
 
 const tick = () => {
+  if (sealedAt !== undefined) $("seal-age").textContent = countdown(now() - sealedAt)
   if (!me?.expiresAt) return
   showDeadline("idle", me.lastSeenAt, me.idleExpiresAt)
   showDeadline("absolute", me.loginAt ?? me.createdAt, me.absoluteExpiresAt)
@@ -320,6 +335,33 @@ onClick("renew", async () => {
   await api("POST", "/api/renew")
   notify("success", "The session has a new id; the old one is worth nothing now.")
 })
+
+// --- seal ----------------------------------------------------------------------------------------------------------
+
+const octets = (count) => `${count.toLocaleString()} octets`
+
+let sealedAt
+
+const showSeal = (seal) => {
+  $("seal").hidden = seal === undefined
+  sealedAt = seal && now() - seal.ageMs
+  if (seal === undefined) return
+  const { cookieBytes, keyId, limitBytes, payloadBytes, sealedBytes, suite } = seal
+  $("cookie-size").value = cookieBytes / limitBytes
+  $("cookie-size").classList.toggle("low", cookieBytes > 0.85 * limitBytes)
+  $("cookie-bytes").textContent = `${cookieBytes.toLocaleString()} of ${octets(limitBytes)}`
+  $("sealed-bytes").textContent = octets(sealedBytes)
+  $("payload-bytes").textContent = payloadBytes === undefined ? "unknown" : octets(payloadBytes)
+  $("suite").textContent = suites[suite] ?? suite
+  $("key-id").textContent = keyId
+  tick()
+}
+
+const suites = {
+  aes256Gcm: "AES-256-GCM",
+  aes256CbcHmacSha256: "AES-256-CBC, HMAC-SHA-256",
+  xchacha20Poly1305: "XChaCha20-Poly1305"
+}
 
 // --- store ---------------------------------------------------------------------------------------------------------
 
@@ -363,7 +405,10 @@ const measure = async () => {
 
 const start = async () => {
   await load()
-  for (const { kind, message } of (await api("GET", "/api/flash")).messages) notify(kind, message)
+  const { messages } = await api("GET", "/api/flash")
+  for (const { kind, message } of messages) notify(kind, message)
+  // They were in the cookie, which is smaller now.
+  if (messages.length > 0 && keeper === "client") await load()
 }
 
 start().catch(showDown)

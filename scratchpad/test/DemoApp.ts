@@ -1,14 +1,54 @@
-import { MemoryStore, SessionBackend, SessionConfig, SessionQuery, SessionStore } from "@effect-session/core"
+import {
+  CookieStore,
+  type Crypto,
+  MemoryStore,
+  Revocations,
+  SessionBackend,
+  SessionConfig,
+  SessionQuery,
+  SessionStore
+} from "@effect-session/core"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import { assert } from "@effect/vitest"
 import { Clock, Context, Effect, Fiber, Layer, Logger } from "effect"
 import { HttpRouter } from "effect/http"
 import { TestClock } from "effect/testing"
+import * as Accounts from "../demo/Accounts.ts"
 import * as Api from "../demo/Api.ts"
 
-/** The demo over a memory store, in this process, on the clock of the test. */
-export interface DemoApp {
+/** The demo in this process, on the clock of the test. */
+export interface App {
   readonly handler: (request: Request) => Promise<Response>
+}
+
+const outage = new SessionStore.SessionStoreError({
+  reason: new SessionStore.StoreUnavailable({ description: "it was turned off", retryAfter: 2000 })
+})
+
+const serve = Effect.fnUntraced(function*<E>(
+  accounts: Layer.Layer<
+    Accounts.Accounts | SessionBackend.SessionBackend,
+    E,
+    SessionConfig.SessionConfig | Crypto.Crypto
+  >
+) {
+  const clock = yield* Clock.Clock
+  const services = accounts.pipe(
+    Layer.provideMerge(CryptoNode.layer),
+    Layer.provideMerge(SessionConfig.layer({ preset: "development", conflictRetries: 200 })),
+    Layer.provideMerge(Layer.succeed(Clock.Clock, clock)),
+    Layer.provideMerge(Logger.layer([]))
+  )
+  const { dispose, handler } = HttpRouter.toWebHandler(Layer.provideMerge(Api.layer, services), {
+    disableLogger: true,
+    routerConfig: Api.routerConfig
+  })
+  yield* Effect.addFinalizer(() => Effect.promise(dispose))
+  return handler
+})
+
+/** The demo over a memory store. */
+export interface DemoApp extends App {
   /** Calls of the store so far, by method. */
   readonly calls: Record<"load" | "create" | "save" | "touch" | "renew" | "destroy", number>
   /** Number of sessions in the store. */
@@ -20,9 +60,6 @@ export interface DemoApp {
 export const make = Effect.gen(function*() {
   const { query, store } = yield* MemoryStore.make()
   const calls: DemoApp["calls"] = { load: 0, create: 0, save: 0, touch: 0, renew: 0, destroy: 0 }
-  const outage = new SessionStore.SessionStoreError({
-    reason: new SessionStore.StoreUnavailable({ description: "it was turned off", retryAfter: 2000 })
-  })
   const watch = <A>(method: keyof typeof calls, call: Effect.Effect<A, SessionStore.SessionStoreError>) =>
     Effect.suspend(() => {
       calls[method]++
@@ -36,22 +73,44 @@ export const make = Effect.gen(function*() {
     renew: (key, version, replacement, options) => watch("renew", store.renew(key, version, replacement, options)),
     destroy: (key) => watch("destroy", store.destroy(key))
   })
-  const clock = yield* Clock.Clock
-  const services = SessionBackend.layer("memory").pipe(
+  const handler = yield* serve(Accounts.layerStore.pipe(
+    Layer.provideMerge(SessionBackend.layer("memory")),
     Layer.provideMerge(Layer.succeedContext(
       Context.make(SessionStore.SessionStore, watched).pipe(Context.add(SessionQuery.SessionQuery, query))
-    )),
-    Layer.provideMerge(CryptoNode.layer),
-    Layer.provideMerge(SessionConfig.layer({ preset: "development", conflictRetries: 200 })),
-    Layer.provideMerge(Layer.succeed(Clock.Clock, clock)),
-    Layer.provideMerge(Logger.layer([]))
-  )
-  const { dispose, handler } = HttpRouter.toWebHandler(Layer.provideMerge(Api.layer, services), {
-    disableLogger: true,
-    routerConfig: Api.routerConfig
-  })
-  yield* Effect.addFinalizer(() => Effect.promise(dispose))
+    ))
+  ))
   const app: DemoApp = { handler, calls, sessions: Effect.orDie(query.count), up: true }
+  return app
+})
+
+/** The demo in cookie mode. */
+export interface CookieApp extends App {
+  /** Number of times that the list of revocations was asked about a session. */
+  asked: number
+  /** Whether the list answers. */
+  up: boolean
+}
+
+export const makeCookie = Effect.gen(function*() {
+  const list = yield* Revocations.makeMemory()
+  const watch = <A>(call: Effect.Effect<A, SessionStore.SessionStoreError>) =>
+    Effect.suspend(() => app.up ? call : Effect.fail(outage))
+  const watched = Revocations.Revocations.of({
+    subjectLifetime: list.subjectLifetime,
+    revoke: (key, until) => watch(list.revoke(key, until)),
+    revokeSubject: (subject) => watch(list.revokeSubject(subject)),
+    epoch: (subject) => watch(list.epoch(subject)),
+    isRevoked: (session) =>
+      Effect.suspend(() => {
+        app.asked++
+        return watch(list.isRevoked(session))
+      })
+  })
+  const handler = yield* serve(Accounts.layerCookie.pipe(
+    Layer.provideMerge(CookieStore.layer()),
+    Layer.provide(Layer.succeed(Revocations.Revocations, watched))
+  ))
+  const app: CookieApp = { handler, asked: 0, up: true }
   return app
 })
 
@@ -73,7 +132,7 @@ export interface Send {
 }
 
 /** A client with a cookie jar for one cookie. */
-export const client = (app: DemoApp, agent = "test") => {
+export const client = (app: App, agent = "test") => {
   const jar: { cookie: string | undefined } = { cookie: undefined }
   const send = (method: string, path: string, { body, headers, json }: Send = {}): Effect.Effect<Answer> =>
     Effect.promise(async () => {

@@ -20,12 +20,15 @@ const chromiumOnPath = (): string => {
 }
 
 let demo: Demo.Demo
+let cookieDemo: Demo.Demo
 let browser: Browser
 let url = ""
+let cookieUrl = ""
 
 beforeAll(async () => {
   mkdirSync(screenshots, { recursive: true })
   demo = Demo.run("--port", "0")
+  cookieDemo = Demo.run("--port", "0", "--store", "cookie")
   browser = await chromium.launch({
     executablePath: chromiumOnPath(),
     args: [
@@ -39,16 +42,19 @@ beforeAll(async () => {
     ]
   })
   url = await Demo.address(demo)
+  cookieUrl = await Demo.address(cookieDemo)
 })
 
 afterAll(async () => {
   await browser?.close()
-  assert.strictEqual(await Demo.end(demo), 0)
-  assert.strictEqual(demo.output.stderr, "")
+  for (const program of [demo, cookieDemo]) {
+    assert.strictEqual(await Demo.end(program), 0)
+    assert.strictEqual(program.output.stderr, "")
+  }
 })
 
 /** A browser of its own, with an empty cookie jar, on the page. */
-const visit = async (options: BrowserContextOptions = {}) => {
+const visit = async (options: BrowserContextOptions = {}, at = url) => {
   const context = await browser.newContext({ locale: "en-GB", ...options })
   const page = await context.newPage()
   const complaints: Array<string> = []
@@ -61,7 +67,7 @@ const visit = async (options: BrowserContextOptions = {}) => {
     // A reload ends what is on its way.
     if (reason !== "net::ERR_ABORTED") complaints.push(`${request.url()}: ${reason}`)
   })
-  await page.goto(url)
+  await page.goto(at)
   await badge(page, "No session")
   return { context, page, complaints }
 }
@@ -252,6 +258,69 @@ describe("the page", () => {
     assert.isAbove(Number(await page.locator("#loads").textContent()), 0)
     assert.deepStrictEqual(complaints, [])
     await context.close()
+  })
+})
+
+describe("the page in cookie mode", () => {
+  it.each(
+    [
+      { name: "cookie-desktop-light", viewport: { width: 1280, height: 900 }, colorScheme: "light" },
+      { name: "cookie-mobile-dark", viewport: { width: 360, height: 780 }, colorScheme: "dark" }
+    ] as const
+  )("shows what is in the seal and says what it cannot do, on $name", async ({ name, ...options }) => {
+    const { complaints, context, page } = await visit(options, cookieUrl)
+    const octets = async (id: string) =>
+      Number((await page.locator(id).textContent() ?? "").replaceAll(",", "").split(" ")[0])
+    assert.isTrue(await page.locator("#seal").isHidden())
+    assert.isTrue(await page.getByText("My devices").isHidden())
+    await page.getByText("the last answer wins").waitFor()
+    await signIn(page, "ada")
+    await page.locator("#seal").waitFor()
+    const size = await octets("#cookie-bytes")
+    const [{ value }] = await context.cookies()
+    assert.strictEqual(size, "session".length + value.length)
+    assert.match(await page.locator("#cookie-bytes").textContent() ?? "", / of 4,096 octets$/)
+    assert.match(await page.locator("#key-id").textContent() ?? "", /^[\w-]{2}$/)
+    assert.match(await page.locator("#seal-age").textContent() ?? "", /^0:\d\d$/)
+    await add(page, "Tea", "Oat milk")
+    assert.isAbove(await octets("#cookie-bytes"), size)
+    await button(page, "20 at once").click()
+    // How many of them overlap is up to the browser.
+    await page.getByText(/20 requests, \d+ different answers?\./).waitFor()
+    await queue(page, "Success")
+    await page.reload()
+    await page.locator(".notice").waitFor()
+    await page.reload()
+    await badge(page, "ada")
+    assert.strictEqual(await page.locator(".notice").count(), 0)
+    await page.locator("#seal").waitFor()
+    await page.waitForFunction(() =>
+      (document.getElementById("loads-line")?.getAttribute("points") ?? "").includes(" ")
+    )
+    assert.deepStrictEqual(await items(page), ["Tea", "Oat milk"])
+    assert.isTrue(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth))
+    await page.screenshot({ path: join(screenshots, `${name}.png`), fullPage: true })
+    await page.locator("#logout").click()
+    await badge(page, "No session")
+    assert.isTrue(await page.locator("#seal").isHidden())
+    await context.addCookies([{ name: "session", value, url: cookieUrl }])
+    await page.reload()
+    await badge(page, "No session")
+    assert.deepStrictEqual(complaints, [])
+    await context.close()
+  })
+
+  it("signs out everywhere", async () => {
+    const [here, there] = [await visit({}, cookieUrl), await visit({}, cookieUrl)]
+    await signIn(here.page, "edsger")
+    await signIn(there.page, "edsger")
+    await button(here.page, "Sign out everywhere").click()
+    await badge(here.page, "No session")
+    assert.deepStrictEqual(await here.context.cookies(), [])
+    await there.page.reload()
+    await badge(there.page, "No session")
+    assert.deepStrictEqual([...here.complaints, ...there.complaints], [])
+    await Promise.all([here.context.close(), there.context.close()])
   })
 })
 

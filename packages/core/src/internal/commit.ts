@@ -147,9 +147,7 @@ const report = <A>(
       state.settleRecorded(attempt.mark)
       // The client has to learn a new expiry also where the token stays.
       if (token !== attempt.snapshot.current?.token || covered.some((change) => change.lifetimes !== undefined)) {
-        const persistent = attempt.envelope.override?.persistent ?? settings.persistent
-        const expiresIn = persistent ? Math.max(0, record.expiresAt - state.now()) : undefined
-        state.tokenChange = { _tag: "Issue", token, expiresIn }
+        state.issue(token, record, attempt.envelope)
       }
       if (step._tag === "Touch") {
         observer.touched()

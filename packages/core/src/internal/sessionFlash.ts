@@ -173,7 +173,11 @@ export class SessionFlash<in out A> implements Flash {
       onFailure: (error): Effect.Effect<void, SessionError.SessionError> => state.unavailable(error),
       onSuccess: (applied): Effect.Effect<void, SessionError.SessionError> => {
         if (applied._tag === "Stored") {
-          if (own) state.adopt(applied.token, applied.key, applied.record, envelope)
+          if (own) {
+            state.adopt(applied.token, applied.key, applied.record, envelope)
+            // Where the token is the record, the client has to take the one without the messages.
+            if (applied.token !== current.token) state.issue(applied.token, applied.record, envelope)
+          }
           this.#delivered.push(...taken)
           this.endings = state.endings
           return state.observe("saved", { key: applied.key, subject: applied.record.subject })

@@ -337,6 +337,13 @@ export class SessionState<in out A> {
     this.ended = this.touchRequested = false
   }
 
+  /** The client has to take this token, for as long as its session may last. */
+  issue(token: string, record: SessionRecord, envelope: Envelope<A>): void {
+    const persistent = envelope.override?.persistent ?? this.runtime.settings.persistent
+    const expiresIn = persistent ? Math.max(0, record.expiresAt - this.now()) : undefined
+    this.tokenChange = { _tag: "Issue", token, expiresIn }
+  }
+
   /** Takes over a session that the store has confirmed. What is recorded applies to it. */
   adopt(token: string, key: string, record: SessionRecord, stored: Envelope<A>): void {
     // A new id was issued just now, by the store's clock. A new token may stand for the same id.
