@@ -12,9 +12,9 @@
  * data, `d` the data through its schema, `f` queued flash messages, `e` until
  * when the session is elevated, `o` its own lifetimes, `c` the client it was
  * created for, `b` what it is bound to. All but the first three are left out when
- * unset. The token of one
- * service is not a session of another, whatever the shapes of their data. Data of an older version runs through the migrations, one step at
- * a time; what cannot be decoded is an outcome, never an exception.
+ * unset. The token of one service is not a session of another, whatever the
+ * shapes of their data. Data of an older version runs through the migrations, one
+ * step at a time; what cannot be decoded is an outcome, never an exception.
  *
  * Decoded data is shared by the requests that read the same payload, and is
  * therefore frozen where it is plain (objects, arrays and primitive values).

@@ -2,10 +2,7 @@ import * as SessionCookie from "@effect-session/http/SessionCookie"
 import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { createServer } from "node:http"
-import { chromium } from "playwright-core"
-
-// Needs a Chromium: at CHROMIUM_PATH, or where Debian installs it.
-const executablePath = process.env.CHROMIUM_PATH ?? "/usr/bin/chromium"
+import * as Chromium from "../../../test/Chromium.ts"
 
 const cookies: ReadonlyArray<SessionCookie.SessionCookie> = [
   SessionCookie.make(),
@@ -55,20 +52,7 @@ const server = Effect.acquireRelease(
 )
 
 const browser = Effect.acquireRelease(
-  Effect.promise(() =>
-    chromium.launch({
-      executablePath,
-      args: [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync"
-      ]
-    })
-  ),
+  Effect.promise(Chromium.launch),
   (browser) => Effect.promise(() => browser.close())
 )
 

@@ -215,9 +215,9 @@ describe("configuration", () => {
           ]
         })
       }),
-      { numRuns: 3000 }
+      { numRuns: 6000 }
     )
-    assert.isAbove(made, 20)
+    assert.isAbove(made, 100)
   })
 })
 
@@ -320,7 +320,7 @@ describe("reading", () => {
       }),
       { numRuns: 20_000 }
     )
-    for (const count of Object.values(seen)) assert.isAbove(count, 20)
+    for (const count of Object.values(seen)) assert.isAbove(count, 100)
   })
 
   it("reads names that repeat themselves", () => {
@@ -423,7 +423,7 @@ describe("writing", () => {
       }),
       { numRuns: 5000 }
     )
-    assert.isAbove(written, 20)
+    assert.isAbove(written, 100)
   })
 
   it("refuses name and value of more than 4,096 octets, and says how many they are", () => {
