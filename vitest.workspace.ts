@@ -23,8 +23,21 @@ export default defineConfig({
     projects: [
       ...packages.map((name) => project(name, `packages/${name}`, ["test/**/*.test.ts"], 0)),
       // These build, install and start programs, so they wait until the packages are done.
-      project("demo", "scratchpad", ["**/*.test.ts"], 1),
-      project("workspace", ".", ["test/**/*.test.ts"], 2)
+      // Real servers are frozen, killed and cut off, one after the other: what they do is a matter of real time.
+      {
+        resolve: { alias },
+        test: {
+          name: "chaos",
+          root: ".",
+          include: ["packages/*/chaos/**/*.test.ts"],
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 1 }
+        }
+      },
+      project("demo", "scratchpad", ["**/*.test.ts"], 2),
+      project("workspace", ".", ["test/**/*.test.ts"], 3)
     ]
   }
 })

@@ -1,9 +1,11 @@
 /**
  * HTTP from end to end: this library on Effect's server, the same server without
- * sessions, and the session libraries of Fastify and Express, all in memory.
+ * sessions, and the session libraries of Fastify and Express, all in memory; or,
+ * with `--store=cookie` and `--store=redis`, this library and the ones of Fastify
+ * with sealed cookies and on Redis.
  *
  *     npm run bench -- http [--rounds=4] [--seconds=1] [--warmup=15000] [--connections=50]
- *                           [--only=effect,effect-session] [--workloads=read,write]
+ *                           [--only=effect,effect-session] [--workloads=read,write] [--store=memory]
  *
  * Every server has a process and a core of its own, the load generator another.
  * A round starts each server anew and warms it up with some thousand requests; then they take turns of a
@@ -16,11 +18,12 @@
  */
 import { cpus } from "node:os"
 import { pinned, start } from "./http/child.ts"
-import { type Contender, contenders, startServer, titles, verify } from "./http/contenders.ts"
+import { type Contender, contenders, startServer, stores, titles, verify } from "./http/contenders.ts"
 import { type Workload, workloads } from "./http/data.ts"
 import type { LoadCommands } from "./http/load.ts"
 import { connect, type Loaded, type Measurement } from "./http/measure.ts"
 import * as Options from "./http/options.ts"
+import { startRedis } from "./redis/server.ts"
 
 const rounds = Options.number("rounds", 4)
 const connections = Options.number("connections", 50)
@@ -28,7 +31,9 @@ const seconds = Options.number("seconds", 1)
 const warmup = Options.number("warmup", 15_000)
 /** Into how many parts the seconds are cut, so that contenders take turns often. */
 const slices = 5
-const names = Options.some("only", contenders)
+const store = Options.one("store", stores)
+const known: ReadonlyArray<Contender> = contenders[store]
+const names = Options.some("only", known)
 const cases = Options.some("workloads", workloads)
 
 const median = (values: ReadonlyArray<number>): number => {
@@ -45,9 +50,10 @@ const resultsOf = (workload: Workload, contender: Contender): Array<Measurement>
   return known
 }
 
+const redis = store === "redis" ? await startRedis() : undefined
 const load = start<LoadCommands>("load.ts", 1)
 for (let round = 0; round < rounds; round++) {
-  const servers = await Promise.all(names.map((name) => startServer(name, connections)))
+  const servers = await Promise.all(names.map((name) => startServer(name, store, connections, redis?.port)))
   for (const workload of cases) {
     const loaded: Array<Loaded> = []
     for (const server of servers) loaded.push(await connect(load, server, workload))
@@ -67,6 +73,7 @@ for (let round = 0; round < rounds; round++) {
   process.stderr.write(`round ${round + 1} of ${rounds}\n`)
 }
 await load.stop()
+await redis?.stop()
 
 const of = (workload: Workload, contender: Contender, field: keyof Measurement): number =>
   median(resultsOf(workload, contender).map((run) => run[field]))
@@ -82,7 +89,7 @@ const ratio = (workload: Workload, contender: Contender, other: Contender, field
 const row = (...cells: ReadonlyArray<string | number>) => console.log(`| ${cells.join(" | ")} |`)
 const fixed = (value: number | undefined, digits: number): string => value === undefined ? "" : value.toFixed(digits)
 
-const [baseline, own, ...peers] = contenders
+const [baseline, own, ...peers] = known
 console.log(
   `Node ${process.versions.node}, ${cpus()[0]?.model ?? "unknown processor"}, ` +
     `${pinned ? "one core for the server, one for the load" : "cores shared by server and load"}, ` +

@@ -1,139 +1,75 @@
 /**
- * Sealing and opening against bare `node:crypto`: CPU time for each operation,
- * of every suite, on the Node layer and on the portable one.
+ * Sealing and opening: against bare `node:crypto` for octets, and against
+ * `@fastify/secure-session` and `iron-session` for session data in a cookie.
  *
- *     node bench/seal.ts [--rounds=41] [--unique=1000000]
+ *     node bench/seal.ts [--rounds=21] [--times=5000] [--group=octets,cookie] [--unique=1000000]
  *
  * The bare twin is AES-256-GCM under a prepared KeyObject, with a random nonce
- * and associated data of the same length. Contenders take turns in each round;
- * what is printed is the median of the rounds, in microseconds, and the ratio of
- * the medians. `--unique` also seals that many values and looks for a salt and
- * nonce that come twice.
+ * and associated data of the same length. Each contender has a process of its
+ * own, as what it leaves behind for the garbage collector would fall on the next
+ * one; they take turns, each round in another order. Printed are medians of the
+ * rounds: processor time of all threads for each operation, and its ratio to that
+ * of the first contender in the same round. Peers, and libsodium, are measured
+ * where they are installed.
+ *
+ * `--unique` also seals that many values and looks for a nonce that comes twice.
  */
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
-import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from "node:crypto"
-import * as Crypto from "../packages/core/src/Crypto.ts"
 import * as CryptoNode from "../packages/core/src/CryptoNode.ts"
-import * as SealedFormat from "../packages/core/src/SealedFormat.ts"
-import * as SessionConfig from "../packages/core/src/SessionConfig.ts"
+import { type Child, start } from "./http/child.ts"
+import { context, groups, operations, service, share } from "./seal/contenders.ts"
+import type { WorkerCommands } from "./seal/worker.ts"
 
-const option = (name: string, or: number): number => {
-  const given = process.argv.find((argument) => argument.startsWith(`--${name}=`))
-  return given === undefined ? or : Number(given.slice(name.length + 3))
-}
-const rounds = option("rounds", 41)
+const text = (name: string): string | undefined =>
+  process.argv.find((argument) => argument.startsWith(`--${name}=`))?.slice(name.length + 3)
+const option = (name: string, or: number): number => Number(text(name) ?? or)
+
+const rounds = option("rounds", 21)
+const times = option("times", 5_000)
 const unique = option("unique", 0)
-
-const suites = ["aes256Gcm", "aes256CbcHmacSha256", "xchacha20Poly1305"] as const
-type Suite = typeof suites[number]
-
-const secrets = Redacted.make(randomBytes(48).toString("base64"))
-const context = { purpose: "session", place: "__Host-session", key: randomBytes(33).toString("base64url") }
-
-const service = (layer: typeof CryptoNode.layer, suite: Suite) =>
-  Effect.runPromise(Effect.provide(
-    Crypto.Crypto,
-    layer.pipe(Layer.provide(SessionConfig.layer({ preset: "testing", secrets, suite }))),
-    { local: true }
-  ))
-
-interface Contender {
-  readonly name: string
-  /** Runs an operation that many times, one after the other. */
-  readonly seal: (plaintext: Uint8Array, times: number) => Promise<void>
-  readonly open: (plaintext: Uint8Array, times: number) => Promise<void>
-  readonly share: number
-}
-
-const key = createSecretKey(randomBytes(32))
-const options = { authTagLength: 16 }
-const header = randomBytes(SealedFormat.prefixLength)
-const aad = SealedFormat.additionalData(header, context) ?? header
-
-const bareSeal = (plaintext: Uint8Array) => {
-  const nonce = randomBytes(12)
-  const cipher = createCipheriv("aes-256-gcm", key, nonce, options)
-  cipher.setAAD(aad)
-  const ciphertext = cipher.update(plaintext)
-  cipher.final()
-  return Buffer.concat([header, nonce, ciphertext, cipher.getAuthTag()])
-}
-
-const bareOpen = (sealed: Uint8Array) => {
-  const start = SealedFormat.prefixLength + 12
-  const end = sealed.length - 16
-  const decipher = createDecipheriv("aes-256-gcm", key, sealed.subarray(SealedFormat.prefixLength, start), options)
-  decipher.setAAD(aad)
-  decipher.setAuthTag(sealed.subarray(end))
-  const plaintext = decipher.update(sealed.subarray(start, end))
-  decipher.final()
-  return plaintext
-}
-
-const bare: Contender = {
-  name: "bare node:crypto, AES-256-GCM",
-  seal: async (plaintext, times) => {
-    for (let i = 0; i < times; i++) bareSeal(plaintext)
-  },
-  open: async (plaintext, times) => {
-    const sealed = bareSeal(plaintext)
-    for (let i = 0; i < times; i++) bareOpen(sealed)
-  },
-  share: 1
-}
-
-const contender = (name: string, crypto: Crypto.Crypto["Service"], share: number): Contender => ({
-  name,
-  seal: (plaintext, times) =>
-    Effect.runPromise(Effect.gen(function*() {
-      for (let i = 0; i < times; i++) yield* crypto.seal(context, plaintext)
-    })),
-  open: (plaintext, times) =>
-    Effect.runPromise(Effect.gen(function*() {
-      const sealed = yield* crypto.seal(context, plaintext)
-      for (let i = 0; i < times; i++) yield* crypto.open(context, sealed)
-    })),
-  share
-})
-
-const contenders: Array<Contender> = [bare]
-for (const suite of suites) contenders.push(contender(`node, ${suite}`, await service(CryptoNode.layer, suite), 1))
-// The portable layer waits for the thread pool each time: fewer of them are enough.
-for (const suite of suites) contenders.push(contender(`portable, ${suite}`, await service(Crypto.layer, suite), 0.2))
-
-const cpu = async (run: (times: number) => Promise<void>, times: number) => {
-  const start = process.cpuUsage()
-  await run(times)
-  const { system, user } = process.cpuUsage(start)
-  return (system + user) / times
-}
+const wanted = text("group")?.split(",")
 
 const median = (values: ReadonlyArray<number>) => values.toSorted((a, b) => a - b)[values.length >>> 1]
 
 const print = (...cells: ReadonlyArray<string>) =>
-  process.stdout.write(`${cells.map((cell, i) => i === 0 ? cell.padEnd(34) : cell.padStart(12)).join("")}\n`)
+  process.stdout.write(`${cells.map((cell, i) => i === 0 ? cell.padEnd(36) : cell.padStart(12)).join("")}\n`)
 
-for (const operation of ["seal", "open"] as const) {
-  for (const size of [200, 2048]) {
-    const plaintext = randomBytes(size)
-    const times = 1_000
-    for (const contender of contenders) {
-      await cpu((times) => contender[operation](plaintext, times), times * contender.share * 5)
-    }
-    const results = new Map<Contender, Array<number>>(contenders.map((contender) => [contender, []]))
-    for (let round = 0; round < rounds; round++) {
-      for (const [contender, values] of results) {
-        values.push(await cpu((times) => contender[operation](plaintext, times), times * contender.share))
-      }
-    }
-    const base = median(results.get(bare) ?? [])
-    print(`\n${operation}, ${size} octets`, "us CPU", "ratio")
-    for (const [{ name }, values] of results) {
-      print(name, median(values).toFixed(2), (median(values) / base).toFixed(2))
+const measure = async (group: keyof typeof groups) => {
+  const workers = new Map<string, Child<WorkerCommands>>()
+  for (const name of Object.keys(groups[group])) {
+    const worker = start<WorkerCommands>("../seal/worker.ts", 0)
+    if (await worker.call("start", { group, name })) workers.set(name, worker)
+    else {
+      await worker.stop()
+      process.stderr.write(`${name} is not installed\n`)
     }
   }
+  const names = [...workers.keys()]
+  for (const operation of operations) {
+    for (const size of [200, 2_048]) {
+      const run = (name: string, factor: number) =>
+        workers.get(name)!.call("run", { operation, size, times: Math.ceil(times * factor * share(name)) })
+      const results = new Map<string, Array<number>>(names.map((name) => [name, []]))
+      for (const name of names) await run(name, 4)
+      for (let round = 0; round < rounds; round++) {
+        for (let turn = 0; turn < names.length; turn++) {
+          const name = names[(turn + round) % names.length]
+          results.get(name)!.push(await run(name, 1))
+        }
+      }
+      const base = results.get(names[0])!
+      print(`\n${operation}, ${size} octets`, "us CPU", "ratio")
+      for (const [name, values] of results) {
+        const ratio = median(values.map((value, round) => value / base[round]))
+        print(name, median(values).toFixed(2), ratio.toFixed(2))
+      }
+    }
+  }
+  for (const worker of workers.values()) await worker.stop()
+}
+
+for (const group of ["octets", "cookie"] as const) {
+  if (wanted === undefined || wanted.includes(group)) await measure(group)
 }
 
 if (unique > 0) {

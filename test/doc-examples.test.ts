@@ -39,7 +39,7 @@ let redis: ChildProcess | undefined
 const environment = () => ({
   REDIS_SOCKET: join(directory, "redis.sock"),
   REDIS_URL: "redis://localhost:6379",
-  SESSION_SECRET: "an example's secret, 32 octets or more, never used elsewhere"
+  SESSION_SECRET: "Rb7-Wx2_Ke9.Tn4+Yq6/Lz3=Gm8~Sc5^Hd1?"
 })
 
 beforeAll(async () => {

@@ -79,6 +79,12 @@ describe.each(names)("tarball of %s", (name) => {
     }
   })
 
+  it("runs nothing when it is installed, and brings no package but ours", () => {
+    const { dependencies, scripts } = manifestOf(name)
+    for (const script of ["preinstall", "install", "postinstall", "prepare"]) assert.notProperty(scripts ?? {}, script)
+    for (const dependency of Object.keys(dependencies ?? {})) assert.match(dependency, /^@effect-session\//)
+  })
+
   it("has nothing that publint objects to", async () => {
     const tarball = readFileSync(tarballOf(name))
     const { messages, pkg } = await publint({

@@ -5,22 +5,37 @@ import { type Child, start } from "./child.ts"
 import { answers, dataOf, guest } from "./data.ts"
 import type { ServerCommands } from "./server.ts"
 
-/** Their names. The first has no sessions: it is what the others are measured against. */
-export const contenders = ["effect", "effect-session", "fastify-session", "express-session"] as const
+/** Their names, by where sessions are. The first has none: it is what the others are measured against. */
+export const contenders = {
+  memory: ["effect", "effect-session", "fastify-session", "express-session"],
+  cookie: ["effect", "effect-session-cookie", "effect-session-sodium", "fastify-secure-session"],
+  redis: ["effect", "effect-session-redis", "fastify-session-redis"]
+} as const
 
-/** One of {@link contenders}. */
-export type Contender = typeof contenders[number]
+/** Where sessions are. */
+export type Store = keyof typeof contenders
+
+/** All places. */
+export const stores: ReadonlyArray<Store> = ["memory", "cookie", "redis"]
+
+/** One of them all. */
+export type Contender = typeof contenders[Store][number]
 
 /** What each of them is, for readers. */
 export const titles: { readonly [K in Contender]: string } = {
   "effect": "effect, without sessions",
   "effect-session": "effect-session",
   "fastify-session": "@fastify/session",
-  "express-session": "express-session"
+  "express-session": "express-session",
+  "effect-session-cookie": "effect-session, cookie mode",
+  "effect-session-sodium": "effect-session, cookie mode with libsodium",
+  "fastify-secure-session": "@fastify/secure-session",
+  "effect-session-redis": "effect-session, Redis",
+  "fastify-session-redis": "@fastify/session, connect-redis"
 }
 
-/** Without sessions, the name and value of a cookie that is as long as a session's. */
-const idleCookie = `session=${"x".repeat(47)}`
+/** Without sessions, the value of a cookie is as long as that of this library: a token, or a sealed session. */
+const idleCookie = (store: Store): string => `session=${"x".repeat(store === "cookie" ? 571 : 47)}`
 
 /** A contender that listens, with one session per connection. */
 export interface Server {
@@ -43,12 +58,17 @@ const login = async (port: number, index: number): Promise<string> => {
   return cookies[0].split(";")[0]
 }
 
-/** Starts a contender and as many sessions as there shall be connections. */
-export const startServer = async (contender: Contender, connections: number): Promise<Server> => {
+/** Starts a contender and as many sessions as there shall be connections. `redis`: the port of Redis, where there is one. */
+export const startServer = async (
+  contender: Contender,
+  store: Store,
+  connections: number,
+  redis?: number
+): Promise<Server> => {
   const process = start<ServerCommands>("server.ts", 0)
-  const port = await process.call("start", { contender })
+  const port = await process.call("start", { contender, redis })
   const cookies = []
-  for (let i = 0; i < connections; i++) cookies.push(contender === "effect" ? idleCookie : await login(port, i))
+  for (let i = 0; i < connections; i++) cookies.push(contender === "effect" ? idleCookie(store) : await login(port, i))
   return { contender, port, cookies, process }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Child process that loads a server. Each connection has a session and one
- * request on its way at a time. Every response must be 200 and have the right
- * body.
+ * request on its way at a time, and sends the last cookie that it was given, as
+ * a browser does. Every response must be 200 and have the right body.
  *
  * It knows just enough of HTTP for the servers of this benchmark, and so costs a
  * fraction of what they do. With a core of its own it polls and never sleeps:
@@ -17,11 +17,12 @@ import { expected, type Workload } from "./data.ts"
 const reusable = 2000
 const headEnd = "\r\n\r\n"
 const contentLength = /\r\ncontent-length: (\d+)\r\n/i
+const setCookie = /\r\nset-cookie: ([^;\r]+)/i
 
 class Connection {
   private readonly port: number
   private socket: Socket | undefined = undefined
-  private readonly request: Buffer
+  private request: Buffer
   private readonly workload: Workload
   private readonly index: number
   private readonly sessions: boolean
@@ -36,8 +37,12 @@ class Connection {
     this.workload = workload
     this.index = index
     this.sessions = sessions
-    const cookies = cookie === undefined || workload === "anonymous" ? "" : `Cookie: ${cookie}\r\n`
-    this.request = Buffer.from(`GET /${workload} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${cookies}\r\n`)
+    this.request = this.requestWith(workload === "anonymous" ? undefined : cookie)
+  }
+
+  private requestWith(cookie: string | undefined): Buffer {
+    const cookies = cookie === undefined ? "" : `Cookie: ${cookie}\r\n`
+    return Buffer.from(`GET /${this.workload} HTTP/1.1\r\nHost: 127.0.0.1:${this.port}\r\n${cookies}\r\n`)
   }
 
   /** Connects, unless there is a connection that the server has no reason yet to close. */
@@ -91,6 +96,8 @@ class Connection {
     if (!text.startsWith("HTTP/1.1 200 ") || text.length !== body + wanted.length || !text.endsWith(wanted)) {
       return this.refuse(text)
     }
+    const cookie = setCookie.exec(text)?.[1]
+    if (cookie !== undefined) this.request = this.requestWith(cookie)
     if (this.onAnswer(performance.now() - this.sentAt)) this.send()
     else this.onEnd()
   }

@@ -22,3 +22,11 @@ export const some = <A extends string>(name: string, known: ReadonlyArray<A>): R
   if (unknown.length > 0) return fail(`--${name} knows ${known.join(", ")}, not ${unknown.join(", ")}`)
   return known.filter((one) => given?.includes(one) ?? true)
 }
+
+/** One of the known names, the first by default. */
+export const one = <A extends string>(name: string, known: ReadonlyArray<A>): A => {
+  const given = value(name)
+  return given === undefined
+    ? known[0]
+    : known.find((one) => one === given) ?? fail(`--${name} knows ${known.join(", ")}, not ${given}`)
+}

@@ -2,10 +2,11 @@
  * Where a server of the HTTP benchmark spends its time: self time by module and
  * by function, in microseconds per request.
  *
- *     node bench/http/profile.ts [--only=effect-session] [--workloads=read] [--seconds=3] [--top=25]
+ *     node bench/http/profile.ts [--only=effect-session] [--workloads=read] [--seconds=3] [--top=25] [--store=memory]
  */
+import { startRedis } from "../redis/server.ts"
 import { start } from "./child.ts"
-import { contenders, startServer, titles } from "./contenders.ts"
+import { type Contender, contenders, startServer, stores, titles } from "./contenders.ts"
 import { workloads } from "./data.ts"
 import type { LoadCommands } from "./load.ts"
 import { connect } from "./measure.ts"
@@ -31,10 +32,13 @@ const print = (title: string, table: ReadonlyMap<string, number>, micros: number
   }
 }
 
+const store = Options.one("store", stores)
+const known: ReadonlyArray<Contender> = contenders[store]
+const redis = store === "redis" ? await startRedis() : undefined
 const load = start<LoadCommands>("load.ts", 1)
-for (const contender of Options.some("only", contenders)) {
+for (const contender of Options.some("only", known)) {
   for (const workload of Options.some("workloads", workloads)) {
-    const server = await startServer(contender, 50)
+    const server = await startServer(contender, store, 50, redis?.port)
     const loaded = await connect(load, server, workload)
     await loaded.warmUp(30_000)
     const { cpu } = await loaded.run(1)
@@ -61,3 +65,4 @@ for (const contender of Options.some("only", contenders)) {
   }
 }
 await load.stop()
+await redis?.stop()

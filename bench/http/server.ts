@@ -2,34 +2,24 @@
  * Child process that runs one contender, says how much processor time it has
  * used, and profiles itself.
  */
-import { Session } from "node:inspector/promises"
 import { serve } from "./child.ts"
 import type { Contender } from "./contenders.ts"
-
-const inspector = new Session()
+import { profile, profiled } from "./profiler.ts"
 
 const commands = {
-  /** Starts to listen and returns the port. */
-  start: async ({ contender }: { readonly contender: Contender }) => {
-    const { listen } = await import(`./contenders/${contender}.ts`) as { readonly listen: () => Promise<number> }
-    return listen()
+  /** Starts to listen and returns the port. `redis`: the port of Redis, where there is one. */
+  start: async ({ contender, redis }: { readonly contender: Contender; readonly redis?: number | undefined }) => {
+    const module: { readonly listen: (redis: number | undefined) => Promise<number> } = await import(
+      `./contenders/${contender}.ts`
+    )
+    return module.listen(redis)
   },
 
   /** Microseconds of processor time so far. */
   cpu: () => process.cpuUsage(),
 
-  profile: async () => {
-    inspector.connect()
-    await inspector.post("Profiler.enable")
-    await inspector.post("Profiler.setSamplingInterval", { interval: 100 })
-    await inspector.post("Profiler.start")
-  },
-
-  profiled: async () => {
-    const { profile } = await inspector.post("Profiler.stop")
-    inspector.disconnect()
-    return profile
-  }
+  profile,
+  profiled
 }
 
 /** Commands of a server. */

@@ -1,5 +1,6 @@
 /** What depends on who keeps the sessions: a store on the server, or each client its own. */
 import {
+  Resilience,
   Revocations,
   SealedFormat,
   SessionBackend,
@@ -16,6 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Base64Url from "effect/encoding/Base64Url"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import { Problem } from "./Input.ts"
 import { cookie, UserSession } from "./UserSession.ts"
@@ -36,6 +38,15 @@ export interface Seal {
   readonly ageMs: number
 }
 
+/** How the store is doing, as far as its last answers tell. */
+export interface Health {
+  /** Whether reads, and writes, are let through to it. */
+  readonly circuits: ReadonlyArray<{ readonly name: string; readonly state: "Closed" | "Open" | "HalfOpen" }>
+  /** What became of the last operations, the newest first. */
+  readonly recent: ReadonlyArray<Resilience.Recent>
+  readonly load: Resilience.Load
+}
+
 export class Accounts extends Context.Service<Accounts, {
   /** Who keeps the sessions. */
   readonly keeper: "server" | "client"
@@ -45,6 +56,8 @@ export class Accounts extends Context.Service<Accounts, {
   /** Ends every session of whoever is signed in to this one. */
   readonly revokeAll: (subject: string) => Effect.Effect<void, Failure, UserSession>
   readonly seal: Effect.Effect<Seal, Failure, UserSession | HttpServerRequest.HttpServerRequest>
+  /** `undefined` where the store is in the process and cannot be away. */
+  readonly health: Effect.Effect<Health | undefined>
   /** Succeeds if sessions work, and fails with the reason why not. */
   readonly ready: Effect.Effect<void, Problem>
 }>()("demo/Accounts") {}
@@ -58,6 +71,16 @@ const unavailable = (cause: SessionStore.SessionStoreError) =>
     reason: new SessionError.Unavailable({ retryAfter: cause.reason.retryAfter, cause })
   })
 
+const healthOf = (resilience: Resilience.Resilience["Service"]): Effect.Effect<Health> =>
+  Effect.map(
+    Effect.all([resilience.circuits, resilience.recent, resilience.load]),
+    ([circuits, recent, load]) => ({
+      circuits: circuits.map(({ _tag, key }) => ({ name: key, state: _tag })),
+      recent: recent.slice(0, 40),
+      load
+    })
+  )
+
 /** Sessions in a store that can list them. */
 export const layerStore: Layer.Layer<Accounts, never, SessionDevices.Requirements> = Layer.effect(
   Accounts,
@@ -65,6 +88,7 @@ export const layerStore: Layer.Layer<Accounts, never, SessionDevices.Requirement
     const context = yield* Effect.context<SessionDevices.Requirements>()
     const store = yield* SessionStore.SessionStore
     const crypto = yield* Crypto
+    const resilience = Option.getOrUndefined(yield* Effect.serviceOption(Resilience.Resilience))
 
     // Ready is who can write: a probe goes in under a key like any other, and out again.
     const probe = Effect.gen(function*() {
@@ -80,6 +104,7 @@ export const layerStore: Layer.Layer<Accounts, never, SessionDevices.Requirement
       revoke: (handle) => Effect.provideContext(SessionDevices.revoke(UserSession, handle), context),
       revokeAll: () => Effect.provideContext(SessionDevices.revokeAll(UserSession), context),
       seal: Effect.fail(missing("This store keeps sessions on the server: the cookie names one and holds nothing")),
+      health: resilience === undefined ? Effect.undefined : healthOf(resilience),
       ready: probe.pipe(
         Effect.catchTag("SessionStoreError", () => Effect.succeed(false)),
         Effect.flatMap((works) => works ? Effect.void : Effect.fail(unready("The session store")))
@@ -145,6 +170,7 @@ export const layerCookie: Layer.Layer<Accounts, never, Revocations.Revocations |
             Effect.andThen(UserSession.destroy)
           ),
         seal,
+        health: Effect.undefined,
         ready: Clock.currentTimeMillis.pipe(
           Effect.flatMap((now) => revocations.isRevoked(nobody(now))),
           Effect.mapError(() => unready("The list of revocations")),

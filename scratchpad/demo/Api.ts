@@ -12,6 +12,7 @@ import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Accounts } from "./Accounts.ts"
+import * as Cluster from "./Cluster.ts"
 import * as Input from "./Input.ts"
 import * as Page from "./Page.ts"
 import { cookie, UserSession } from "./UserSession.ts"
@@ -206,6 +207,11 @@ const revokeDevice = Effect.gen(function*() {
 
 const store = Effect.map(Accounts, ({ keeper }) => json({ keeper }))
 
+const health = Effect.map(
+  Effect.flatMap(Accounts, (accounts) => accounts.health),
+  (health) => json({ health: health ?? null })
+)
+
 const seal = Effect.map(Effect.flatMap(Accounts, (accounts) => accounts.seal), (seal) => json({ ...seal }))
 
 // --- operations ----------------------------------------------------------------------------------------------------
@@ -231,7 +237,9 @@ const metrics = Effect.map(Metric.snapshot, (snapshot) => {
     const value = metric.type === "Counter" ? metric.state.count : metric.type === "Gauge" ? metric.state.value : 0
     totals.set(metric.id, (totals.get(metric.id) ?? 0) + Number(value))
   }
-  return json(Object.fromEntries(Object.entries(numbers).map(([name, id]) => [name, totals.get(id) ?? 0])))
+  const counts = Object.fromEntries(Object.entries(numbers).map(([name, id]) => [name, totals.get(id) ?? 0]))
+  // How many there are is no count of what has happened: a store knows it, or it does not.
+  return json({ ...counts, active: totals.get(numbers.active) })
 })
 
 const ready = Effect.gen(function*() {
@@ -270,8 +278,10 @@ const routes = [
   HttpRouter.route("GET", "/api/devices", devices),
   HttpRouter.route("DELETE", "/api/devices/:handle", revokeDevice),
   HttpRouter.route("GET", "/api/store", store),
+  HttpRouter.route("GET", "/api/health", health),
   HttpRouter.route("GET", "/api/seal", seal),
   HttpRouter.route("GET", "/api/stream", stream),
+  ...Cluster.routes,
   HttpRouter.route("GET", "/api/metrics", metrics),
   HttpRouter.route("GET", "/healthz", json({ status: "ok" })),
   HttpRouter.route("GET", "/readyz", ready),

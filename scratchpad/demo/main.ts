@@ -2,8 +2,18 @@
  * The demonstration: `npm run demo`, or
  * `node scratchpad/demo/main.ts --port 8080 --store memory`.
  */
-import { CookieStore, MemoryStore, Revocations, SessionConfig } from "@effect-session/core"
+import {
+  CookieStore,
+  MemoryStore,
+  Resilience,
+  Revocations,
+  type SessionBackend,
+  SessionConfig,
+  type SessionStore
+} from "@effect-session/core"
+import type { Crypto } from "@effect-session/core/Crypto"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
+import { RedisClient, RedisError, RedisStore } from "@effect-session/redis"
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Cause from "effect/Cause"
@@ -15,24 +25,24 @@ import * as HttpServer from "effect/http/HttpServer"
 import * as HttpServerError from "effect/http/HttpServerError"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
+import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import { createServer } from "node:http"
 import { parseArgs } from "node:util"
 import * as Accounts from "./Accounts.ts"
 import * as Api from "./Api.ts"
+import * as ClusterProgram from "./ClusterProgram.ts"
+import * as RedisProcess from "./RedisProcess.ts"
 
-const stores = {
-  memory: Accounts.layerStore.pipe(Layer.provideMerge(MemoryStore.layer())),
-  cookie: Accounts.layerCookie.pipe(
-    Layer.provideMerge(CookieStore.layer()),
-    Layer.provide(Revocations.layerMemory())
-  )
-}
+const stores = ["memory", "cookie", "redis", "cluster"] as const
 
-const usage = `Usage: npm run demo -- [--port N] [--store ${Object.keys(stores).join("|")}]
+const usage = `Usage: npm run demo -- [--port N] [--store ${stores.join("|")}] [--nodes N]
 
   --port   port to listen on, 3000 by default; 0 takes any free one
-  --store  where sessions live: memory, of this process; cookie, of each browser`
+  --store  where sessions live: memory, of this process; cookie, of each browser; redis;
+           cluster, which is redis with several nodes in front of it, each with copies in its memory
+  --nodes  how many nodes the cluster has, 3 by default; they listen on the ports from --port on
+  --redis-url  address of a Redis server, such as redis://localhost:6379; by default the demo starts its own`
 
 const stop = (reason: string): never => {
   console.error(reason)
@@ -45,6 +55,8 @@ const readArguments = () => {
       options: {
         port: { type: "string", default: "3000" },
         store: { type: "string", default: "memory" },
+        "redis-url": { type: "string" },
+        nodes: { type: "string" },
         help: { type: "boolean", short: "h", default: false }
       }
     }).values
@@ -52,8 +64,6 @@ const readArguments = () => {
     return stop(`${error instanceof Error ? error.message : error}\n\n${usage}`)
   }
 }
-
-const isStore = (name: string): name is keyof typeof stores => Object.hasOwn(stores, name)
 
 const options = readArguments()
 if (options.help) {
@@ -63,9 +73,57 @@ if (options.help) {
 const port = /^\d{1,5}$/.test(options.port) && Number(options.port) <= 65_535
   ? Number(options.port)
   : stop(`There is no port "${options.port}": give a number from 0 to 65535.`)
-const store = isStore(options.store)
-  ? stores[options.store]
-  : stop(`There is no store "${options.store}". There is: ${Object.keys(stores).join(", ")}.`)
+const name = stores.find((name) => name === options.store) ??
+  stop(`There is no store "${options.store}". There is: ${stores.join(", ")}.`)
+
+const nodes = Number(options.nodes ?? "3")
+if (options.nodes !== undefined && name !== "cluster") {
+  stop(`There are several nodes with --store cluster only.`)
+}
+if (!Number.isInteger(nodes) || nodes < 1 || nodes > ClusterProgram.maxNodes) {
+  stop(`There cannot be "${options.nodes}" nodes: give a number from 1 to ${ClusterProgram.maxNodes}.`)
+}
+if (name === "cluster" && port + nodes - 1 > 65_535) stop(`There are no ${nodes} ports from ${port} on.`)
+
+// Shorter than the default: whoever waits in front of the page wants it back at once.
+const maxReconnectDelay = "500 millis"
+
+/** A server that is given, or one of our own. */
+const redisClient = Layer.unwrap(
+  Effect.gen(function*() {
+    const url = options["redis-url"]
+    if (url !== undefined) return RedisClient.layer({ url: Redacted.make(url), maxReconnectDelay })
+    const redis = yield* RedisProcess.make
+    yield* Console.log(
+      `A redis-server of its own runs as process ${redis.pid}: kill -STOP ${redis.pid} freezes it, kill -CONT ${redis.pid} thaws it.`
+    )
+    return RedisClient.layer({ url: redis.url, maxReconnectDelay })
+  })
+)
+
+type Store = Layer.Layer<
+  Accounts.Accounts | SessionBackend.SessionBackend,
+  RedisError.RedisError | RedisProcess.RedisMissing | SessionConfig.SessionConfigError | SessionStore.SessionStoreError,
+  Crypto | SessionConfig.SessionConfig
+>
+
+const layers: { readonly [name in Exclude<typeof stores[number], "cluster">]: Store } = {
+  memory: Accounts.layerStore.pipe(Layer.provideMerge(MemoryStore.layer())),
+  cookie: Accounts.layerCookie.pipe(
+    Layer.provideMerge(CookieStore.layer()),
+    Layer.provide(Revocations.layerMemory())
+  ),
+  redis: Accounts.layerStore.pipe(
+    Layer.provideMerge(RedisStore.layerBackend),
+    Layer.provideMerge(
+      RedisStore.layerStore().pipe(
+        // Short times, so that one sees it happen.
+        Resilience.over({ name: "redis", openDuration: "2 seconds" }),
+        Layer.provide(redisClient)
+      )
+    )
+  )
+}
 
 const Announcement = Layer.effectDiscard(Effect.gen(function*() {
   const { address } = yield* HttpServer.HttpServer
@@ -73,31 +131,38 @@ const Announcement = Layer.effectDiscard(Effect.gen(function*() {
   yield* Console.log(`Demo with the ${options.store} store: ${at} (sign in with any name and the password "demo")`)
 }))
 
-const Server = Announcement.pipe(
-  Layer.provide(
-    HttpRouter.serve(Api.layer, { disableLogger: true, disableListenLog: true, routerConfig: Api.routerConfig })
-  ),
-  Layer.provide(store),
-  Layer.provide(CryptoNode.layer),
-  Layer.provide(SessionConfig.layer({
-    preset: "development",
-    // A hundred requests at once on one session all get through, also where a store needs a round trip for each.
-    conflictRetries: 200
-  })),
-  Layer.provide(
-    NodeHttpServer.layer(() => createServer({ requestTimeout: 30_000 }), {
-      port,
-      host: "127.0.0.1",
-      gracefulShutdownTimeout: "1 second"
-    })
-  ),
-  Layer.provide(Layer.succeed(References.MinimumLogLevel, "Warn")),
-  Layer.provide(Logger.layer([Logger.withConsoleError(Logger.formatSimple)]))
-)
+const server = (store: Store) =>
+  Announcement.pipe(
+    Layer.provide(
+      HttpRouter.serve(Api.layer, { disableLogger: true, disableListenLog: true, routerConfig: Api.routerConfig })
+    ),
+    Layer.provide(store),
+    Layer.provide(CryptoNode.layer),
+    Layer.provide(SessionConfig.layer({
+      preset: "development",
+      // A hundred requests at once on one session all get through, also where a store needs a round trip for each.
+      conflictRetries: 200
+    })),
+    Layer.provide(
+      NodeHttpServer.layer(() => createServer({ requestTimeout: 30_000 }), {
+        port,
+        host: "127.0.0.1",
+        gracefulShutdownTimeout: "1 second"
+      })
+    ),
+    Layer.provide(Layer.succeed(References.MinimumLogLevel, "Warn")),
+    Layer.provide(Logger.layer([Logger.withConsoleError(Logger.formatSimple)]))
+  )
 
 const isTaken = (cause: unknown): boolean => cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE"
 
-Layer.launch(Server).pipe(
+const program = Effect.gen(function*() {
+  if (name !== "cluster") return yield* Layer.launch(server(layers[name]))
+  const url = options["redis-url"]
+  return yield* ClusterProgram.run({ port, nodes, redis: url === undefined ? undefined : Redacted.make(url) })
+})
+
+Effect.scoped(program).pipe(
   Effect.catchIf(
     (error) => error instanceof HttpServerError.ServeError,
     ({ cause }) =>
@@ -108,6 +173,12 @@ Layer.launch(Server).pipe(
             : `The demo cannot listen on port ${port}: ${cause instanceof Error ? cause.message : cause}`
         )
       )
+  ),
+  Effect.catchIf(
+    (error) =>
+      error instanceof RedisProcess.RedisMissing || error instanceof RedisError.RedisError ||
+      error instanceof ClusterProgram.NodeFailed,
+    (error) => Effect.sync(() => stop(error.message))
   ),
   NodeRuntime.runMain({
     // Ctrl-C is how one leaves, and no failure.

@@ -72,8 +72,10 @@ const load = async () => {
   me = latest
   offset = Date.parse(me.now) - Date.now()
   if (before?.authenticated && !me.authenticated) {
-    notify("notice", "You are signed out: the session has ended.")
+    notify("notice", endedElsewhere ? "You were signed out elsewhere." : "You are signed out: the session has ended.")
   }
+  endedElsewhere = false
+  listen()
   showAccount()
   showSession()
   $("counter").textContent = me.counter.toLocaleString()
@@ -146,6 +148,9 @@ $("login").addEventListener("submit", async (event) => {
 })
 
 const leave = async (path) => {
+  // It is no news to this page.
+  stopListening()
+  me = undefined
   await api("POST", path)
   me = undefined
 }
@@ -269,6 +274,10 @@ const showDevices = (devices) => {
       textContent: current ? "Sign out" : "End",
       onclick: () =>
         act(end, async () => {
+          if (current) {
+            stopListening()
+            me = undefined
+          }
           await api("DELETE", `/api/devices/${encodeURIComponent(handle)}`)
           if (current) me = undefined
         })
@@ -363,6 +372,129 @@ const suites = {
   xchacha20Poly1305: "XChaCha20-Poly1305"
 }
 
+// --- connection to the store ---------------------------------------------------------------------------------------
+
+const states = { Closed: "working", HalfOpen: "being tried", Open: "not answering", Unasked: "not asked" }
+
+const circuitNames = { read: "Reads", write: "Writes" }
+
+const circuitName = (name) => {
+  const last = name.slice(name.lastIndexOf(":") + 1)
+  return circuitNames[last] ?? last
+}
+
+const good = new Set(["success", "retried", "slow", "interrupted"])
+
+const showHealth = ({ health }) => {
+  $("health").hidden = health === null
+  if (health === null) return
+  const { circuits, load, recent } = health
+  const readsFail = circuits.some(({ name, state }) => name.endsWith(":read") && state !== "Closed")
+  $("circuits").replaceChildren(
+    ...circuits.map(({ name, state }) => {
+      // A write begins with a read.
+      const shown = readsFail && state === "Closed" ? "Unasked" : state
+      return element("li", { data: { state: shown }, textContent: `${circuitName(name)}: ${states[shown]}` })
+    })
+  )
+  $("recent").replaceChildren(
+    ...recent.toReversed().map(({ millis, operation, outcome }) =>
+      element("li", {
+        data: { outcome, kind: good.has(outcome) ? "good" : "bad" },
+        title: `${operation}: ${outcome}, ${millis.toFixed(1)} ms`
+      })
+    )
+  )
+  const open = circuits.some(({ state }) => state !== "Closed")
+  // What the page shows may be from before; it is asked for again as long as it is so.
+  if (readsFail) showDown({ status: 503 })
+  const pending = load.pendingDestroys > 0 ? ` ${load.pendingDestroys} ended sessions wait for it.` : ""
+  $("health-text").textContent = (open
+    ? "Nobody is signed out: sessions are back when the store is."
+    : `${load.inFlight} under way, ${load.queued} waiting.`) + pending
+}
+
+// --- node of a cluster ---------------------------------------------------------------------------------------------
+
+let clustered = false
+let events
+let endedElsewhere = false
+
+/** Whether the session has run into a deadline. */
+const isOver = () => me?.expiresAt === null || Date.parse(me?.expiresAt) < now()
+
+const stopListening = () => {
+  events?.close()
+  events = undefined
+}
+
+/** Hears of the end of this session at once, on whatever node it happens. */
+const listen = () => {
+  if (!clustered || me?.status !== "active" || document.hidden) return stopListening()
+  if (events !== undefined && events.readyState !== EventSource.CLOSED) return
+  events = new EventSource("/api/events")
+  events.addEventListener("ended", () => {
+    stopListening()
+    endedElsewhere = !isOver()
+    load().catch(showDown)
+  })
+}
+
+const trusts = {
+  full: "This node hears all others: its copies are used.",
+  short: (age) => `Another node is silent: copies are used up to an age of ${age.toLocaleString()} ms.`,
+  none: "This node may be missing messages: no copy is used."
+}
+
+const lookups = {
+  hit: (age) => `answered by a copy, ${age} old`,
+  miss: () => "asked of the store, and kept",
+  bypass: () => "asked of the store",
+  none: () => "There is no session to have a copy of."
+}
+
+const duration = (millis) => millis < 1000 ? `${millis} ms` : `${(millis / 1000).toFixed(1)} s`
+
+const showNode = async () => {
+  const { node } = await api("GET", "/api/node")
+  $("cluster").hidden = node === null
+  if (node === null) return
+  const { bypasses, channel, copies, hits, invalidationsIn, invalidationsOut, misses, nodes, session, trust } = node
+  clustered = true
+  $("node-name").textContent = node.name
+  $("node-pid").textContent = node.pid
+  $("nodes").replaceChildren(...nodes.map(({ alive, name, pid, url }) => {
+    const text = `${name} ${new URL(url).port}`
+    if (!alive) return element("li", {}, element("span", { title: `process ${pid}, ended`, textContent: text }))
+    const there = new URL(url)
+    // Cookies are of a host, whatever the port.
+    there.hostname = location.hostname
+    const link = element("a", { href: there.href, title: `process ${pid}`, textContent: text })
+    if (pid === node.pid) link.setAttribute("aria-current", "page")
+    return element("li", {}, link)
+  }))
+  const from = session?.from ?? "none"
+  $("cache").dataset.state = from
+  $("cache-from").hidden = session === null
+  $("cache-from").textContent = from
+  $("cache-text").textContent = lookups[from](duration(session?.age ?? 0))
+  $("cache-hits").textContent = hits.toLocaleString()
+  $("cache-misses").textContent = misses.toLocaleString()
+  $("cache-bypasses").textContent = bypasses.toLocaleString()
+  $("cache-copies").textContent = copies.toLocaleString()
+  $("cache-messages").textContent = `${invalidationsOut.toLocaleString()}, ${invalidationsIn.toLocaleString()}`
+  $("cache-gaps").textContent = `${channel.gaps.toLocaleString()}, ${channel.reconnects.toLocaleString()}`
+  const state = trust === "full" ? "full" : trust > 0 ? "short" : "none"
+  const text = state === "short" ? trusts.short(Math.round(trust)) : trusts[state]
+  $("trust").dataset.state = state
+  // Said anew only when it is new.
+  if ($("trust").textContent !== text) $("trust").textContent = text
+  // What has happened on another node shows here too.
+  if (me === undefined || (me.username === node.username && me.counter === node.counter)) return listen()
+  endedElsewhere = !isOver()
+  await load()
+}
+
 // --- store ---------------------------------------------------------------------------------------------------------
 
 const interval = 1000
@@ -377,6 +509,8 @@ const measure = async () => {
   if (document.hidden) return
   const metrics = await api("GET", "/api/metrics").catch(showDown)
   if (metrics === undefined) return
+  await api("GET", "/api/health").then(showHealth).catch(showDown)
+  await showNode().catch(showDown)
   if ($("badge").dataset.state === "down") load().catch(showDown)
   const at = performance.now()
   const { active, created, loaded, renewed, saved } = metrics
@@ -389,7 +523,9 @@ const measure = async () => {
   last = { at, loaded, saves }
   $("loads").textContent = loaded.toLocaleString()
   $("saves").textContent = saves.toLocaleString()
-  $("active").textContent = active.toLocaleString()
+  // Not every store counts them.
+  $("active").parentElement.hidden = active === undefined || keeper === "client"
+  $("active").textContent = (active ?? 0).toLocaleString()
   const peak = Math.max(2, ...samples.map(({ loads, saves }) => Math.max(loads, saves)))
   const line = points("loads", peak)
   $("loads-line").setAttribute("points", line.join(" "))
@@ -416,5 +552,6 @@ measure()
 setInterval(tick, 1000)
 setInterval(measure, interval)
 document.addEventListener("visibilitychange", () => {
+  listen()
   if (!document.hidden) load().catch(showDown)
 })

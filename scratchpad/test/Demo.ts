@@ -12,11 +12,15 @@ export interface Demo {
   readonly ended: Promise<number | null>
 }
 
-export const run = (...args: ReadonlyArray<string>): Demo => {
+export const run = (...args: ReadonlyArray<string>): Demo => runWith([], ...args)
+
+/** The same with modules that are loaded before it. */
+export const runWith = (modules: ReadonlyArray<string>, ...args: ReadonlyArray<string>): Demo => {
   const child = spawn(
     process.execPath,
     [
       `--import=${new URL("../../test/preload/sources.ts", import.meta.url).href}`,
+      ...modules.map((module) => `--import=${module}`),
       file("../demo/main.ts"),
       ...args
     ],

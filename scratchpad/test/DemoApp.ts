@@ -2,6 +2,7 @@ import {
   CookieStore,
   type Crypto,
   MemoryStore,
+  Resilience,
   Revocations,
   SessionBackend,
   SessionConfig,
@@ -9,10 +10,12 @@ import {
   SessionStore
 } from "@effect-session/core"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
+import { RedisClient, RedisStore } from "@effect-session/redis"
 import { assert } from "@effect/vitest"
-import { Clock, Context, Effect, Fiber, Layer, Logger } from "effect"
+import { Clock, Context, Effect, Fiber, Layer, Logger, Redacted } from "effect"
 import { HttpRouter } from "effect/http"
 import { TestClock } from "effect/testing"
+import { setTimeout } from "node:timers/promises"
 import * as Accounts from "../demo/Accounts.ts"
 import * as Api from "../demo/Api.ts"
 
@@ -25,6 +28,9 @@ const outage = new SessionStore.SessionStoreError({
   reason: new SessionStore.StoreUnavailable({ description: "it was turned off", retryAfter: 2000 })
 })
 
+// As the processes of one application have it.
+const secrets = Redacted.make("Kq3_vTz8-Wm5.Rd1+Yh7/Pc9=Jx4~Nb6^")
+
 const serve = Effect.fnUntraced(function*<E>(
   accounts: Layer.Layer<
     Accounts.Accounts | SessionBackend.SessionBackend,
@@ -35,7 +41,7 @@ const serve = Effect.fnUntraced(function*<E>(
   const clock = yield* Clock.Clock
   const services = accounts.pipe(
     Layer.provideMerge(CryptoNode.layer),
-    Layer.provideMerge(SessionConfig.layer({ preset: "development", conflictRetries: 200 })),
+    Layer.provideMerge(SessionConfig.layer({ preset: "development", secrets, conflictRetries: 200 })),
     Layer.provideMerge(Layer.succeed(Clock.Clock, clock)),
     Layer.provideMerge(Logger.layer([]))
   )
@@ -47,7 +53,7 @@ const serve = Effect.fnUntraced(function*<E>(
   return handler
 })
 
-/** The demo over a memory store. */
+/** The demo over a store. */
 export interface DemoApp extends App {
   /** Calls of the store so far, by method. */
   readonly calls: Record<"load" | "create" | "save" | "touch" | "renew" | "destroy", number>
@@ -57,8 +63,16 @@ export interface DemoApp extends App {
   up: boolean
 }
 
-export const make = Effect.gen(function*() {
-  const { query, store } = yield* MemoryStore.make()
+const overStore = Effect.fnUntraced(function*(
+  backend: Layer.Layer<
+    SessionBackend.SessionBackend,
+    never,
+    SessionStore.SessionStore | SessionConfig.SessionConfig | Crypto.Crypto
+  >,
+  services: Context.Context<SessionStore.SessionStore | SessionQuery.SessionQuery>
+) {
+  const store = Context.get(services, SessionStore.SessionStore)
+  const query = Context.get(services, SessionQuery.SessionQuery)
   const calls: DemoApp["calls"] = { load: 0, create: 0, save: 0, touch: 0, renew: 0, destroy: 0 }
   const watch = <A>(method: keyof typeof calls, call: Effect.Effect<A, SessionStore.SessionStoreError>) =>
     Effect.suspend(() => {
@@ -66,7 +80,7 @@ export const make = Effect.gen(function*() {
       return app.up ? call : Effect.fail(outage)
     })
   const watched = SessionStore.SessionStore.of({
-    load: (key) => watch("load", store.load(key)),
+    load: (key, options) => watch("load", store.load(key, options)),
     create: (record, limit) => watch("create", store.create(record, limit)),
     save: (key, version, change) => watch("save", store.save(key, version, change)),
     touch: (key) => watch("touch", store.touch(key)),
@@ -74,14 +88,48 @@ export const make = Effect.gen(function*() {
     destroy: (key) => watch("destroy", store.destroy(key))
   })
   const handler = yield* serve(Accounts.layerStore.pipe(
-    Layer.provideMerge(SessionBackend.layer("memory")),
-    Layer.provideMerge(Layer.succeedContext(
-      Context.make(SessionStore.SessionStore, watched).pipe(Context.add(SessionQuery.SessionQuery, query))
-    ))
+    Layer.provideMerge(backend),
+    Layer.provideMerge(Layer.succeedContext(Context.add(services, SessionStore.SessionStore, watched)))
   ))
   const app: DemoApp = { handler, calls, sessions: Effect.orDie(query.count), up: true }
   return app
 })
+
+export const make = Effect.gen(function*() {
+  const { query, store } = yield* MemoryStore.make()
+  return yield* overStore(
+    SessionBackend.layer("memory"),
+    Context.make(SessionStore.SessionStore, store).pipe(Context.add(SessionQuery.SessionQuery, query))
+  )
+})
+
+let prefixes = 0
+
+/** The demo over a Redis server. */
+export interface RedisApp extends DemoApp {
+  /** What its keys begin with. */
+  readonly prefix: string
+}
+
+/** The demo over a Redis server, with keys of its own, decorated as in the program. On real time. */
+export const makeRedis = (
+  url: Redacted.Redacted<string>,
+  options?: Resilience.Options,
+  prefix = `demo${++prefixes}:`
+) =>
+  Effect.gen(function*() {
+    const services = yield* Layer.build(
+      RedisStore.layerStore().pipe(
+        Resilience.over(options),
+        Layer.provide(RedisClient.layer({ url, prefix, maxReconnectDelay: "100 millis" }))
+      )
+    )
+    const app: RedisApp = Object.assign(
+      yield* overStore(RedisStore.layerBackend, services),
+      { prefix }
+    )
+    return app
+  })
 
 /** The demo in cookie mode. */
 export interface CookieApp extends App {
@@ -159,7 +207,7 @@ export const client = (app: App, agent = "test") => {
 }
 
 // Requests cross from fibers to promises and back; letting real time pass is how they get there.
-const moment = TestClock.withLive(Effect.sleep("1 millis"))
+const moment = Effect.promise(() => setTimeout(1))
 
 /** Waits for what requests on their way have to bring about. */
 export const until = (condition: () => boolean): Effect.Effect<void> =>

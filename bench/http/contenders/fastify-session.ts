@@ -2,7 +2,7 @@
  * Fastify with `@fastify/session` and its memory store.
  */
 import fastifyCookie from "@fastify/cookie"
-import fastifySession from "@fastify/session"
+import fastifySession, { type SessionStore } from "@fastify/session"
 import fastify from "fastify"
 import { randomBytes } from "node:crypto"
 import { answers, type Data, dataOf, guest } from "../data.ts"
@@ -13,14 +13,15 @@ declare module "fastify" {
   }
 }
 
-/** Starts the server and returns its port. */
-export const listen = async (): Promise<number> => {
+/** Starts the server, on its memory store or another one, and returns its port. */
+export const listenWith = async (store?: SessionStore): Promise<number> => {
   const app = fastify()
   await app.register(fastifyCookie)
   await app.register(fastifySession, {
     secret: randomBytes(32).toString("base64url"),
     cookieName: "session",
     saveUninitialized: false,
+    ...store === undefined ? {} : { store },
     // Its favourable setting: by default every request stores the session and sends its cookie.
     rolling: false,
     cookie: { secure: false, sameSite: "lax", maxAge: 86_400_000 }
@@ -44,3 +45,6 @@ export const listen = async (): Promise<number> => {
 
   return Number(new URL(await app.listen({ port: 0, host: "127.0.0.1" })).port)
 }
+
+/** Starts the server and returns its port. */
+export const listen = (): Promise<number> => listenWith()

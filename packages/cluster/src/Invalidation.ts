@@ -3,22 +3,28 @@
  * them goes on serving a copy.
  *
  * Messages are delivered at most once. What a node missed shows as a `Gap`
- * among its messages: whoever keeps copies drops them all then.
+ * among its messages: whoever keeps copies drops them all then. What a node may
+ * be missing at this moment shows in `trustUnsafe`.
+ *
+ * Every frame carries an authentication code under the secrets of the
+ * application. What others say on the channel is dropped, and counted.
  *
  * @stability unstable
  * @since 0.1.0
  */
+import { Crypto } from "@effect-session/core/Crypto"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as SecureRandom from "effect/crypto/SecureRandom"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Base64Url from "effect/encoding/Base64Url"
 import * as Layer from "effect/Layer"
-import * as Result from "effect/Result"
-import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import * as Receiver from "./internal/receiver.ts"
-import { encode, type Message } from "./InvalidationMessage.ts"
+import * as Channel from "./internal/channel.ts"
+import { Passage } from "./internal/passage.ts"
+import { ChannelUnavailable, type InvalidationError } from "./InvalidationError.ts"
+import type { Message } from "./InvalidationMessage.ts"
 
 /**
  * What a node hears.
@@ -26,8 +32,12 @@ import { encode, type Message } from "./InvalidationMessage.ts"
  * **Details**
  *
  * - `Message`: from another node, in the order in which that node published.
- * - `Gap`: messages are missing here. `sequence`: they did not arrive.
- *   `overflow`: this reader was too slow, and they were dropped.
+ * - `Gap`: messages may be missing here. `sequence`: some of another node did not
+ *   arrive. `overflow`: this reader was too slow, and they were dropped.
+ *   `disconnected`: the channel could not be heard for a while. `silence`: for a
+ *   while this node did not hear itself. `unpublished`: a message of this node
+ *   could not be sent. `unknown`: another node said what
+ *   this release does not understand.
  *
  * @stability unstable
  * @category models
@@ -35,7 +45,10 @@ import { encode, type Message } from "./InvalidationMessage.ts"
  */
 export type Received =
   | { readonly _tag: "Message"; readonly from: string; readonly message: Message }
-  | { readonly _tag: "Gap"; readonly cause: "sequence" | "overflow" }
+  | {
+    readonly _tag: "Gap"
+    readonly cause: "sequence" | "overflow" | "disconnected" | "silence" | "unpublished" | "unknown"
+  }
 
 /**
  * What a node has counted since its start.
@@ -47,74 +60,32 @@ export type Received =
 export interface Stats {
   /** Messages handed over to the channel. */
   readonly published: number
+  /** Messages that the channel did not take, or not surely. */
+  readonly publishFailures: number
   /** Messages of other nodes that were accepted. */
   readonly received: number
-  /** Places where messages of another node did not arrive. */
+  /** Frames of this node that came back. */
+  readonly own: number
+  /** Places where messages may be missing. */
   readonly gaps: number
   /** Times the buffer of a reader was full and was dropped. */
   readonly overflows: number
+  /** Times the channel was heard again after it could not be heard. */
+  readonly reconnects: number
   /** Frames dropped because they had been seen before, or arrived too late. */
   readonly replayed: number
   /** Frames dropped because they were too long. */
   readonly oversized: number
+  /** Frames dropped because no secret of this application made their code. */
+  readonly forged: number
   /** Frames dropped because they were of an unknown format version. */
   readonly version: number
   /** Frames dropped because they could not be read. */
   readonly malformed: number
-}
-
-/**
- * Error reason for a channel that does not take messages. Other nodes may go on
- * serving what changed.
- *
- * @stability unstable
- * @category errors
- * @since 0.1.0
- */
-export class ChannelUnavailable
-  extends Schema.Error<ChannelUnavailable>("@effect-session/cluster/Invalidation/ChannelUnavailable")({
-    _tag: Schema.tag("ChannelUnavailable")
-  })
-{
-  override get message(): string {
-    return "The invalidation channel is closed; other nodes were not told of the change"
-  }
-}
-
-/**
- * Error reason for a message that breaks its schema, with an empty or overlong
- * key for example.
- *
- * @stability unstable
- * @category errors
- * @since 0.1.0
- */
-export class InvalidMessage
-  extends Schema.Error<InvalidMessage>("@effect-session/cluster/Invalidation/InvalidMessage")({
-    _tag: Schema.tag("InvalidMessage")
-  })
-{
-  override get message(): string {
-    return "The invalidation message does not fit its schema and was not published"
-  }
-}
-
-/**
- * Error of the invalidation channel, wrapping a concrete failure `reason`.
- *
- * @stability unstable
- * @category errors
- * @since 0.1.0
- */
-export class InvalidationError
-  extends Schema.Error<InvalidationError>("@effect-session/cluster/Invalidation/InvalidationError")({
-    _tag: Schema.tag("InvalidationError"),
-    reason: Schema.Union([ChannelUnavailable, InvalidMessage])
-  })
-{
-  override get message(): string {
-    return this.reason.message
-  }
+  /** Other nodes that are there. */
+  readonly peers: number
+  /** Whether this node is connected to the channel. */
+  readonly connected: boolean
 }
 
 /**
@@ -135,6 +106,12 @@ export class Invalidation extends Context.Service<Invalidation, {
   readonly publish: (message: Message) => Effect.Effect<void, InvalidationError>
 
   /**
+   * Calls a function with everything this node hears, in order and at once, until
+   * the scope is closed. The function must not throw.
+   */
+  readonly listen: (listener: (received: Received) => void) => Effect.Effect<void, never, Scope.Scope>
+
+  /**
    * What the other nodes publish, from the moment the stream is run until the
    * service is closed. A node does not hear itself.
    *
@@ -149,6 +126,33 @@ export class Invalidation extends Context.Service<Invalidation, {
    * `Gap`: what that node said earlier was not heard.
    */
   readonly messages: Stream.Stream<Received>
+
+  /**
+   * How old a copy may be at this moment, in milliseconds.
+   *
+   * **Details**
+   *
+   * - `Infinity`: this node has lately heard itself through the channel, and all
+   *   others. Nothing that changed more than two beats ago can have been missed.
+   * - Above zero: another node is silent. It may be changing sessions and unable
+   *   to say so.
+   * - Zero: messages may be missing, so there is no copy to be trusted.
+   *
+   * Whoever has just called `passedUnsafe` can save a look at the clock.
+   */
+  readonly trustUnsafe: (passed?: number) => number
+
+  /**
+   * Milliseconds that have passed since this node was made. They never go back,
+   * and count what a process or a machine has slept.
+   */
+  readonly passedUnsafe: () => number
+
+  /**
+   * Whether the others would notice at this moment that this node is silent: it
+   * has a heartbeat, and heard itself within the last 50 of them.
+   */
+  readonly isMissedUnsafe: () => boolean
 
   /** What this node has counted so far. */
   readonly stats: Effect.Effect<Stats>
@@ -201,15 +205,129 @@ export const layerMemoryBus: Layer.Layer<MemoryBus> = Layer.effect(
 )
 
 /**
- * Options of {@link layerMemory}.
+ * Options of every channel.
  *
  * @stability unstable
  * @category options
  * @since 0.1.0
  */
-export interface MemoryOptions {
+export interface Options {
+  /** Name of the channel, `session:cluster:invalidate` by default. Frames of one channel are worth nothing on another. */
+  readonly channel?: string | undefined
   /** Messages a reader may be behind before it gets a `Gap` instead, 1,024 by default and at least 2. */
   readonly capacity?: number | undefined
+  /**
+   * Time between two signs of life. A node that has not heard itself for two of
+   * them trusts no copy, and one that is silent for two of them is missed.
+   */
+  readonly heartbeat?: Duration.Input | undefined
+  /** How old a copy may be while another node is missed, 1 second by default. */
+  readonly silentTtl?: Duration.Input | undefined
+}
+
+/**
+ * Longest time for which a node may serve what has ended, under any fault, in
+ * milliseconds: two heartbeats and `silentTtl` must fit into it.
+ *
+ * @stability unstable
+ * @category constants
+ * @since 0.1.0
+ */
+export const faultyBound = 5000
+
+/**
+ * The name of the channel, unless another one is given.
+ *
+ * @stability unstable
+ * @category constants
+ * @since 0.1.0
+ */
+export const defaultChannel = "session:cluster:invalidate"
+
+/**
+ * What carries the frames of a node.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface Transport {
+  /**
+   * Hands a frame over, and waits until the channel has taken it. It must be on
+   * its way, after all earlier ones, when the effect first waits.
+   */
+  readonly send: (frame: string) => Effect.Effect<void, ChannelUnavailable>
+  /** Asks for another subscription: this one is silent. */
+  readonly renew: () => void
+}
+
+/**
+ * The receiving side of a node, to be called by its transport.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface Receiver {
+  /** Takes in a frame, whatever it is. */
+  readonly accept: (frame: string) => void
+  /** From now on every frame is heard. */
+  readonly connected: () => void
+  /** From now on frames may be missed. */
+  readonly disconnected: () => void
+}
+
+const positive = (name: string, input: Duration.Input): number => {
+  const millis = Duration.toMillis(Duration.fromInputUnsafe(input))
+  if (!(millis >= 1)) throw new RangeError(`Invalidation: ${name} must be at least 1 millisecond, got ${millis}`)
+  return millis
+}
+
+/**
+ * Creates a node over a transport of your own.
+ *
+ * **Gotchas**
+ *
+ * Throws a `RangeError` for a `capacity` below 2, for an empty `channel`, and where
+ * two heartbeats and `silentTtl` are longer than {@link faultyBound}.
+ *
+ * @stability unstable
+ * @category constructors
+ * @since 0.1.0
+ */
+export const make = (
+  transport: Transport,
+  options: Options = {}
+): Effect.Effect<
+  { readonly service: Invalidation["Service"]; readonly receiver: Receiver },
+  never,
+  Scope.Scope | Crypto
+> => {
+  const capacity = options.capacity ?? 1024
+  if (!Number.isInteger(capacity) || capacity < 2) {
+    throw new RangeError(`Invalidation: capacity must be an integer >= 2, got ${capacity}`)
+  }
+  const channel = options.channel ?? defaultChannel
+  if (channel === "") throw new RangeError("Invalidation: channel must not be empty")
+  const silentTtl = positive("silentTtl", options.silentTtl ?? "1 second")
+  const interval = options.heartbeat === undefined ? undefined : positive("heartbeat", options.heartbeat)
+  if (interval !== undefined && 2 * interval + silentTtl > faultyBound) {
+    throw new RangeError(
+      `Invalidation: two heartbeats of ${interval} ms and a silentTtl of ${silentTtl} ms exceed ${faultyBound} ms`
+    )
+  }
+  return Effect.gen(function*() {
+    const { accept, connected, disconnected, service } = yield* Channel.make({
+      channel,
+      capacity,
+      crypto: yield* Crypto,
+      passage: new Passage(yield* Clock.Clock),
+      heartbeat: interval === undefined ? undefined : { interval, silentTtl },
+      send: transport.send,
+      renew: transport.renew
+    })
+    return { service, receiver: { accept, connected, disconnected } }
+  }).pipe(Effect.provide(SecureRandom.layerWebCrypto))
 }
 
 /**
@@ -222,54 +340,41 @@ export interface MemoryOptions {
  *
  * **Details**
  *
- * Every call makes a layer of its own, and so a node of its own.
+ * Every call makes a layer of its own, and so a node of its own. With the
+ * cryptography of Node the others have heard a message when `publish` returns.
+ * Without a `heartbeat` nothing is sent by itself: within a process no frame is
+ * lost.
+ *
+ * **Gotchas**
+ *
+ * Throws a `RangeError` for options that {@link make} refuses.
  *
  * @stability unstable
  * @category layers
  * @since 0.1.0
  */
-export const layerMemory = (options: MemoryOptions = {}): Layer.Layer<Invalidation, never, MemoryBus> => {
-  const capacity = options.capacity ?? 1024
-  if (!Number.isInteger(capacity) || capacity < 2) {
-    throw new RangeError(`Invalidation.layerMemory: capacity must be an integer >= 2, got ${capacity}`)
+export const layerMemory = (options: Options = {}): Layer.Layer<Invalidation, never, MemoryBus | Crypto> => {
+  const noReceiver: Receiver = { accept: () => {}, connected: () => {}, disconnected: () => {} }
+  const build = (bus: MemoryBus["Service"]) => {
+    const transport: Transport = {
+      send: (frame) =>
+        Effect.suspend(() => bus.sendUnsafe(frame) ? Effect.void : Effect.fail(new ChannelUnavailable())),
+      renew: () => {}
+    }
+    return make(transport, options)
   }
+  // Mistakes show where the layer is written.
+  build({ sendUnsafe: () => false, join: () => Effect.void })
   return Layer.effect(
     Invalidation,
     Effect.gen(function*() {
       const bus = yield* MemoryBus
-      const random = yield* SecureRandom.SecureRandom
-      // Two nodes of one name would not hear each other.
-      const node = Base64Url.encode(yield* random.randomBytes(16))
-      const receiver = yield* Receiver.make(node, capacity)
-      yield* bus.join(receiver.accept)
-      let sequence = 0
-      let published = 0
-      let open = true
-      yield* Effect.addFinalizer(() =>
-        Effect.sync(() => {
-          open = false
-        })
-      )
-
-      const failed = (reason: ChannelUnavailable | InvalidMessage) => Effect.fail(new InvalidationError({ reason }))
-      // One synchronous step: a number is never sent after a higher one.
-      const publish = (message: Message): Effect.Effect<void, InvalidationError> =>
-        Effect.suspend(() => {
-          if (!open) return failed(new ChannelUnavailable())
-          const frame = encode({ node, sequence: sequence + 1, message })
-          if (Result.isFailure(frame)) return failed(new InvalidMessage())
-          sequence++
-          if (!bus.sendUnsafe(frame.success)) return failed(new ChannelUnavailable())
-          published++
-          return Effect.void
-        })
-
-      return Invalidation.of({
-        node,
-        publish,
-        messages: receiver.messages,
-        stats: Effect.sync(() => ({ published, ...receiver.counts }))
-      })
+      let receiver = noReceiver
+      yield* bus.join((frame) => receiver.accept(frame))
+      const node = yield* build(bus)
+      receiver = node.receiver
+      receiver.connected()
+      return node.service
     })
-  ).pipe(Layer.provide(SecureRandom.layerWebCrypto))
+  )
 }

@@ -2,8 +2,10 @@
  * What the nodes of an application tell each other about sessions, and how it
  * is written on the wire.
  *
- * A frame is JSON with a format version, the sender, and the sender's sequence
- * number, so that a receiver notices what it missed and drops what it has seen.
+ * The body of a frame is JSON with a format version, the sender, and the sender's
+ * sequence number, so that a receiver notices what it missed and drops what it
+ * has seen. The authentication code stands in front of it: 45 characters, from
+ * `Crypto.sign`.
  *
  * @stability unstable
  * @since 0.1.0
@@ -13,15 +15,17 @@ import * as Schema from "effect/Schema"
 
 const Hash = Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(256))
 
-const SequenceNumber = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
+const Positive = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
 
 /**
  * A change of sessions.
  *
  * **Details**
  *
- * - `SessionChanged`: the record under `key` now has this version.
- * - `SessionEnded`: there is no record under `key` any more.
+ * - `SessionChanged`: the record under `key` now has this version, or an unknown
+ *   one.
+ * - `SessionEnded`: there is no record under `key` any more. With a `successor`
+ *   the session goes on under that key.
  * - `SubjectRevoked`: the sessions of a subject have ended.
  * - `Flush`: forget everything.
  *
@@ -35,13 +39,31 @@ const SequenceNumber = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1))
  * @since 0.1.0
  */
 export type Message =
-  | { readonly _tag: "SessionChanged"; readonly key: string; readonly version: number }
-  | { readonly _tag: "SessionEnded"; readonly key: string }
+  | { readonly _tag: "SessionChanged"; readonly key: string; readonly version?: number }
+  | { readonly _tag: "SessionEnded"; readonly key: string; readonly successor?: string }
   | { readonly _tag: "SubjectRevoked"; readonly subject: string }
   | { readonly _tag: "Flush" }
 
 /**
- * A message with its sender and its place in the order of the sender.
+ * What nodes say of themselves.
+ *
+ * **Details**
+ *
+ * - `Beat`: the node is there, and its last message had the sequence number of
+ *   the envelope. The node that sent it knows by its return that it hears the
+ *   channel.
+ * - `Leave`: the node is closed and will say nothing more.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export type Signal =
+  | { readonly _tag: "Beat"; readonly beat: number }
+  | { readonly _tag: "Leave" }
+
+/**
+ * A message or signal with its sender and its place in the order of the sender.
  *
  * @stability unstable
  * @category models
@@ -49,9 +71,9 @@ export type Message =
  */
 export interface Envelope {
   readonly node: string
-  /** Starts at 1 and grows by one with every message of the node. */
+  /** Of a message, 1 and one more with every other; of a signal, that of the last message. */
   readonly sequence: number
-  readonly message: Message
+  readonly message: Message | Signal
 }
 
 /**
@@ -62,25 +84,40 @@ export interface Envelope {
  * @since 0.1.0
  */
 export const Message: Schema.Codec<Message> = Schema.Union([
-  Schema.TaggedStruct("SessionChanged", { key: Hash, version: SequenceNumber }),
-  Schema.TaggedStruct("SessionEnded", { key: Hash }),
+  Schema.TaggedStruct("SessionChanged", { key: Hash, version: Schema.optionalKey(Positive) }),
+  Schema.TaggedStruct("SessionEnded", { key: Hash, successor: Schema.optionalKey(Hash) }),
   Schema.TaggedStruct("SubjectRevoked", { subject: Hash }),
   Schema.TaggedStruct("Flush", {})
 ])
 
+/**
+ * Schema of `Signal`.
+ *
+ * @stability unstable
+ * @category schemas
+ * @since 0.1.0
+ */
+export const Signal: Schema.Codec<Signal> = Schema.Union([
+  Schema.TaggedStruct("Beat", { beat: Positive }),
+  Schema.TaggedStruct("Leave", {})
+])
+
 const formatVersion = 1
 
-const Frame = Schema.Struct({
+const Body = Schema.Struct({
   v: Schema.Literal(formatVersion),
   node: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(64)),
-  sequence: SequenceNumber,
-  message: Message
-})
+  sequence: Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)),
+  message: Schema.Union([Message, Signal])
+}).check(
+  Schema.makeFilter(({ message, sequence }) => sequence > 0 || message._tag === "Beat" || message._tag === "Leave")
+)
 
 const Version = Schema.Struct({ v: Schema.Int })
 
 /**
- * Characters a frame may have; longer ones are not even parsed.
+ * Characters a frame may have, its authentication code included; longer ones are
+ * not even looked at.
  *
  * @stability unstable
  * @category constants
@@ -89,11 +126,21 @@ const Version = Schema.Struct({ v: Schema.Int })
 export const maxFrameLength = 2048
 
 /**
+ * Characters of an authentication code.
+ *
+ * @stability unstable
+ * @category constants
+ * @since 0.1.0
+ */
+export const codeLength = 45
+
+/**
  * Why a frame was not understood.
  *
  * **Details**
  *
  * - `oversized`: longer than {@link maxFrameLength}.
+ * - `forged`: not made by a node with a secret of this application.
  * - `version`: of a format this release does not know.
  * - `malformed`: anything else.
  *
@@ -101,14 +148,14 @@ export const maxFrameLength = 2048
  * @category models
  * @since 0.1.0
  */
-export type Rejection = "oversized" | "version" | "malformed"
+export type Rejection = "oversized" | "forged" | "version" | "malformed"
 
-const encodeFrame = Schema.encodeResult(Schema.fromJsonString(Frame))
-const decodeFrame = Schema.decodeUnknownResult(Frame)
+const encodeBody = Schema.encodeResult(Schema.fromJsonString(Body))
+const decodeBody = Schema.decodeUnknownResult(Body)
 const decodeVersion = Schema.decodeUnknownResult(Version)
 
 /**
- * Writes a frame. Fails on a message that no receiver would accept.
+ * Writes the body of a frame. Fails on a message that no receiver would accept.
  *
  * @stability unstable
  * @category converting
@@ -116,8 +163,8 @@ const decodeVersion = Schema.decodeUnknownResult(Version)
  */
 export const encode = (envelope: Envelope): Result.Result<string, Rejection> =>
   Result.flatMap(
-    Result.mapError(encodeFrame({ v: formatVersion, ...envelope }), (): Rejection => "malformed"),
-    (frame) => frame.length > maxFrameLength ? Result.fail("oversized") : Result.succeed(frame)
+    Result.mapError(encodeBody({ v: formatVersion, ...envelope }), (): Rejection => "malformed"),
+    (body) => body.length > maxFrameLength - codeLength ? Result.fail("oversized") : Result.succeed(body)
   )
 
 const parseJson = (text: string): unknown => {
@@ -129,18 +176,18 @@ const parseJson = (text: string): unknown => {
 }
 
 /**
- * Reads a frame. Never throws, whatever the text is.
+ * Reads the body of a frame. Never throws, whatever the text is.
  *
  * @stability unstable
  * @category converting
  * @since 0.1.0
  */
-export const decode = (frame: string): Result.Result<Envelope, Rejection> => {
-  if (frame.length > maxFrameLength) return Result.fail("oversized")
-  const value = parseJson(frame)
+export const decode = (body: string): Result.Result<Envelope, Rejection> => {
+  if (body.length > maxFrameLength - codeLength) return Result.fail("oversized")
+  const value = parseJson(body)
   const version = decodeVersion(value)
   if (Result.isSuccess(version) && version.success.v !== formatVersion) return Result.fail("version")
-  return Result.match(decodeFrame(value), {
+  return Result.match(decodeBody(value), {
     onFailure: () => Result.fail("malformed"),
     onSuccess: ({ message, node, sequence }) => Result.succeed({ node, sequence, message })
   })

@@ -1,2 +1,6 @@
+export * as ClusterStore from "./ClusterStore.ts"
 export * as Invalidation from "./Invalidation.ts"
+export * as InvalidationError from "./InvalidationError.ts"
 export * as InvalidationMessage from "./InvalidationMessage.ts"
+export * as RedisInvalidation from "./RedisInvalidation.ts"
+export * as SessionEnd from "./SessionEnd.ts"

@@ -1,6 +1,9 @@
 import { Invalidation, InvalidationMessage } from "@effect-session/cluster"
+import { Crypto } from "@effect-session/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Latch, Layer, Result, Schema, Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import * as Nodes from "./Nodes.ts"
 
 type Node = Invalidation.Invalidation["Service"]
 
@@ -9,9 +12,14 @@ const bus = Effect.map(
   (context) => Context.get(context, Invalidation.MemoryBus)
 )
 
-const join = (bus: Invalidation.MemoryBus["Service"], options?: Invalidation.MemoryOptions) =>
+const join = (bus: Invalidation.MemoryBus["Service"], options?: Invalidation.Options) =>
   Effect.map(
-    Layer.build(Layer.provide(Invalidation.layerMemory(options), Layer.succeed(Invalidation.MemoryBus, bus))),
+    Layer.build(
+      Invalidation.layerMemory(options).pipe(
+        Layer.provide(Layer.succeed(Invalidation.MemoryBus, bus)),
+        Layer.provide(Nodes.crypto)
+      )
+    ),
     (context) => Context.get(context, Invalidation.Invalidation)
   )
 
@@ -27,10 +35,27 @@ const heard = (from: Node, message: InvalidationMessage.Message): Invalidation.R
   message
 })
 
-const gap = (cause: "sequence" | "overflow"): Invalidation.Received => ({ _tag: "Gap", cause })
+const gap = (cause: "sequence" | "overflow" | "disconnected" | "unpublished" | "unknown"): Invalidation.Received => ({
+  _tag: "Gap",
+  cause
+})
 
-const frame = (node: string, sequence: number, message: InvalidationMessage.Message = { _tag: "Flush" }) =>
+const body = (node: string, sequence: number, message: InvalidationMessage.Envelope["message"] = { _tag: "Flush" }) =>
   Result.getOrThrow(InvalidationMessage.encode({ node, sequence, message }))
+
+/** Signs as a node of the application does. */
+const signer = Effect.map(
+  Effect.flatMap(Layer.build(Nodes.crypto), (context) => Effect.succeed(context)),
+  (context) => {
+    const crypto = Context.get(context, Crypto.Crypto)
+    return (text: string, channel = Invalidation.defaultChannel) =>
+      Effect.map(crypto.sign(`cluster/invalidation ${channel}`, text), (code) => code + text)
+  }
+)
+
+/** Puts signed frames on a bus. */
+const injector = (bus: Invalidation.MemoryBus["Service"]) =>
+  Effect.map(signer, (sign) => (text: string) => Effect.map(sign(text), (frame) => void bus.sendUnsafe(frame)))
 
 describe("Invalidation on a memory bus", () => {
   it.effect("every other node hears every kind of message, and the sender does not", () =>
@@ -130,7 +155,8 @@ describe("Invalidation on a memory bus", () => {
       const shared = yield* bus
       const node = yield* join(shared)
       const reading = yield* listen(node, 4)
-      for (const sequence of [1, 2, 5]) shared.sendUnsafe(frame("other", sequence))
+      const inject = yield* injector(shared)
+      for (const sequence of [1, 2, 5]) yield* inject(body("other", sequence))
       const flush: Invalidation.Received = { _tag: "Message", from: "other", message: { _tag: "Flush" } }
       assert.deepStrictEqual(yield* Fiber.join(reading), [flush, flush, gap("sequence"), flush])
       assert.strictEqual((yield* node.stats).gaps, 1)
@@ -150,7 +176,8 @@ describe("Invalidation on a memory bus", () => {
     Effect.gen(function*() {
       const shared = yield* bus
       const node = yield* join(shared)
-      for (const sequence of [1, 2, 2, 1, 3]) shared.sendUnsafe(frame("other", sequence))
+      const inject = yield* injector(shared)
+      for (const sequence of [1, 2, 2, 1, 3]) yield* inject(body("other", sequence))
       const stats = yield* node.stats
       assert.strictEqual(stats.received, 3)
       assert.strictEqual(stats.replayed, 2)
@@ -161,10 +188,11 @@ describe("Invalidation on a memory bus", () => {
     Effect.gen(function*() {
       const shared = yield* bus
       const node = yield* join(shared)
-      shared.sendUnsafe(frame("first", 1))
-      for (let index = 0; index < 1024; index++) shared.sendUnsafe(frame(`node${index}`, 1))
+      const inject = yield* injector(shared)
+      yield* inject(body("first", 1))
+      for (let index = 0; index < 1024; index++) yield* inject(body(`node${index}`, 1))
       assert.strictEqual((yield* node.stats).gaps, 0)
-      shared.sendUnsafe(frame("first", 2))
+      yield* inject(body("first", 2))
       assert.strictEqual((yield* node.stats).gaps, 1)
     }))
 
@@ -173,22 +201,37 @@ describe("Invalidation on a memory bus", () => {
       const shared = yield* bus
       const node = yield* join(shared)
       const reading = yield* listen(node, 1)
+      const inject = yield* injector(shared)
+      const signed = yield* signer
       shared.sendUnsafe("garbage")
-      shared.sendUnsafe("null")
-      shared.sendUnsafe(frame("other", 1).replace("\"v\":1", "\"v\":2"))
-      shared.sendUnsafe("{\"v\":2,\"anything\":true}")
-      shared.sendUnsafe(frame("other", 1).replace("Flush", "Unknown"))
-      shared.sendUnsafe(" ".repeat(InvalidationMessage.maxFrameLength) + frame("other", 1))
-      shared.sendUnsafe(frame("other", 1))
+      shared.sendUnsafe("garbage that is longer than an authentication code and has none")
+      shared.sendUnsafe(`${"A".repeat(45)}${body("other", 1)}`)
+      shared.sendUnsafe((yield* signed(body("other", 1))).replace("Flush", "Flusk"))
+      shared.sendUnsafe(yield* signed(body("other", 1), "another channel"))
+      shared.sendUnsafe(" ".repeat(InvalidationMessage.maxFrameLength) + (yield* signed(body("other", 1))))
+      yield* inject(body("other", 1))
       assert.strictEqual((yield* Fiber.join(reading)).length, 1)
-      const { gaps, malformed, oversized, received, version } = yield* node.stats
-      assert.deepStrictEqual({ gaps, malformed, oversized, received, version }, {
+      const { forged, gaps, malformed, oversized, received } = yield* node.stats
+      assert.deepStrictEqual({ forged, gaps, malformed, oversized, received }, {
+        forged: 4,
         gaps: 0,
-        malformed: 3,
+        malformed: 1,
         oversized: 1,
-        received: 1,
-        version: 2
+        received: 1
       })
+    }))
+
+  it.effect("what a node says and this release does not know is a gap, and counted by cause", () =>
+    Effect.gen(function*() {
+      const shared = yield* bus
+      const node = yield* join(shared)
+      const inject = yield* injector(shared)
+      yield* inject("null")
+      yield* inject(body("other", 1).replace("\"v\":1", "\"v\":2"))
+      yield* inject("{\"v\":2,\"anything\":true}")
+      yield* inject(body("other", 1).replace("Flush", "Unknown"))
+      const { gaps, malformed, version } = yield* node.stats
+      assert.deepStrictEqual({ gaps, malformed, version }, { gaps: 4, malformed: 2, version: 2 })
     }))
 
   it.effect("a message no receiver would accept is refused, and leaves no gap", () =>
@@ -245,13 +288,126 @@ describe("Invalidation on a memory bus", () => {
       assert.throws(() => Invalidation.layerMemory({ capacity }), RangeError)
     }
   })
+
+  it("refuses times that do not fit into the bound it states, and a channel without a name", () => {
+    assert.throws(() => Invalidation.layerMemory({ heartbeat: "3 seconds" }), RangeError)
+    assert.throws(() => Invalidation.layerMemory({ heartbeat: "1 second", silentTtl: "4 seconds" }), RangeError)
+    assert.throws(() => Invalidation.layerMemory({ heartbeat: 0 }), RangeError)
+    assert.throws(() => Invalidation.layerMemory({ channel: "" }), RangeError)
+  })
+})
+
+describe("the heartbeat", () => {
+  /** A wire to the bus that can be cut in either direction. */
+  const wired = (shared: Invalidation.MemoryBus["Service"]) => {
+    const wire = { out: true, in: true, closed: false }
+    const bus: Invalidation.MemoryBus["Service"] = {
+      sendUnsafe: (frame) => !wire.closed && (!wire.out || shared.sendUnsafe(frame)),
+      join: (onFrame) => shared.join((frame) => wire.in && onFrame(frame))
+    }
+    return { wire, bus }
+  }
+  const beating = { heartbeat: "1 second", silentTtl: "700 millis" } as const
+
+  it.effect("a node trusts what it has as long as it hears itself", () =>
+    Effect.gen(function*() {
+      const { bus: own, wire } = wired(yield* bus)
+      const node = yield* join(own, beating)
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(node.trustUnsafe(), Infinity)
+      wire.in = false
+      yield* TestClock.adjust("900 millis")
+      assert.strictEqual(node.trustUnsafe(), Infinity)
+      yield* TestClock.adjust("1101 millis")
+      assert.strictEqual(node.trustUnsafe(), 0)
+      wire.in = true
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(node.trustUnsafe(), Infinity)
+    }))
+
+  it.effect("its own earlier beats, played again, prove nothing", () =>
+    Effect.gen(function*() {
+      const shared = yield* bus
+      const heard: Array<string> = []
+      yield* shared.join((frame) => void heard.push(frame))
+      const { bus: own, wire } = wired(shared)
+      const node = yield* join(own, beating)
+      yield* TestClock.adjust("1 second")
+      wire.out = false
+      yield* TestClock.adjust("5 seconds")
+      for (const frame of heard.splice(0)) shared.sendUnsafe(frame)
+      assert.strictEqual(node.trustUnsafe(), 0)
+    }))
+
+  it.effect("a message lost at the end of a burst is noticed by the next beat", () =>
+    Effect.gen(function*() {
+      const shared = yield* bus
+      const { bus: own, wire } = wired(shared)
+      const [a, b] = [yield* join(shared, beating), yield* join(own, beating)]
+      yield* TestClock.adjust("1 second")
+      const reading = yield* listen(b, 2)
+      yield* a.publish(changed("k", 1))
+      wire.in = false
+      yield* a.publish(changed("k", 2))
+      wire.in = true
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Fiber.join(reading), [heard(a, changed("k", 1)), gap("sequence")])
+    }))
+
+  it.effect("while another node is silent copies must be young, until it is back, has left or is taken for dead", () =>
+    Effect.gen(function*() {
+      const shared = yield* bus
+      const scope = yield* Scope.make()
+      const { bus: own, wire } = wired(shared)
+      const [a, b] = [yield* join(shared, beating), yield* Scope.provide(join(own, beating), scope)]
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(a.trustUnsafe(), Infinity)
+      wire.out = false
+      yield* TestClock.adjust("3 seconds")
+      assert.strictEqual(a.trustUnsafe(), 700)
+      assert.strictEqual(b.trustUnsafe(), 0)
+      wire.out = true
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual(a.trustUnsafe(), Infinity)
+      wire.out = false
+      yield* TestClock.adjust("50 seconds")
+      assert.strictEqual(a.trustUnsafe(), 700)
+      yield* TestClock.adjust("15 seconds")
+      assert.strictEqual(a.trustUnsafe(), Infinity)
+      wire.out = true
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual((yield* a.stats).peers, 1)
+      yield* Scope.close(scope, Exit.void)
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(a.trustUnsafe(), Infinity)
+      assert.strictEqual((yield* a.stats).peers, 0)
+    }))
+
+  it.effect("a message that could not be sent ends the trust, and its return comes with a gap", () =>
+    Effect.gen(function*() {
+      const shared = yield* bus
+      const { bus: own, wire } = wired(shared)
+      const node = yield* join(own, beating)
+      yield* TestClock.adjust("1 second")
+      const reading = yield* listen(node, 1)
+      wire.closed = true
+      assert.strictEqual((yield* Effect.flip(node.publish(changed("k")))).reason._tag, "ChannelUnavailable")
+      assert.strictEqual(node.trustUnsafe(), 0)
+      yield* TestClock.adjust("3 seconds")
+      assert.strictEqual(node.trustUnsafe(), 0)
+      wire.closed = false
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Fiber.join(reading), [gap("unpublished")])
+      assert.strictEqual(node.trustUnsafe(), Infinity)
+      assert.strictEqual((yield* node.stats).publishFailures, 1)
+    }))
 })
 
 describe("InvalidationMessage", () => {
   const Envelope = Schema.Struct({
     node: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(64)),
     sequence: Schema.Int.check(Schema.isGreaterThanOrEqualTo(1)),
-    message: InvalidationMessage.Message
+    message: Schema.Union([InvalidationMessage.Message, InvalidationMessage.Signal])
   })
 
   it.prop("a frame reads back as what was written, or was too long to write", [Envelope], ([envelope]) => {
@@ -285,7 +441,7 @@ describe("InvalidationMessage", () => {
 
   it("writes keys and nothing about who they belong to", () => {
     assert.strictEqual(
-      frame("n", 7, { _tag: "SessionEnded", key: "hash" }),
+      body("n", 7, { _tag: "SessionEnded", key: "hash" }),
       "{\"v\":1,\"node\":\"n\",\"sequence\":7,\"message\":{\"_tag\":\"SessionEnded\",\"key\":\"hash\"}}"
     )
   })

@@ -38,6 +38,7 @@
  * @stability unstable
  * @since 0.1.0
  */
+import * as Config from "effect/Config"
 import * as Mac from "effect/crypto/Mac"
 import * as Effect from "effect/Effect"
 import * as IpNetwork from "effect/net/IpNetwork"
@@ -146,6 +147,51 @@ export const resolve = (
   }
   return { settings, problems }
 }
+
+const prefixBits = (name: string) => Config.Int(name).pipe(Config.withDefault(undefined))
+
+/**
+ * Options read from the environment, as part of `SessionConfig.env`: `undefined`,
+ * which leaves the choice to the preset, where none is set.
+ *
+ * **Details**
+ *
+ * `SESSION_BINDING=false` binds to nothing, whatever else is set. Otherwise
+ * `SESSION_BINDING_ADDRESS` is `true` or `false`, `SESSION_BINDING_IPV4` and
+ * `SESSION_BINDING_IPV6` are the bits that count, and stand for an address that
+ * does; `SESSION_BINDING_USER_AGENT` is `true`, `false` or `withoutVersions`, and
+ * `SESSION_BINDING_POLICY` is `reject`, `renew` or `report`.
+ *
+ * @stability unstable
+ * @category constructors
+ * @since 0.1.0
+ */
+export const env: Config.Config<Options | false | undefined> = Config.unwrap({
+  on: Config.Boolean("BINDING").pipe(Config.withDefault(undefined)),
+  address: Config.Boolean("BINDING_ADDRESS").pipe(Config.withDefault(undefined)),
+  ipv4: prefixBits("BINDING_IPV4"),
+  ipv6: prefixBits("BINDING_IPV6"),
+  userAgent: Config.Literals(["true", "false", "withoutVersions"], "BINDING_USER_AGENT").pipe(
+    Config.withDefault(undefined)
+  ),
+  policy: Config.Literals(["reject", "renew", "report"], "BINDING_POLICY").pipe(Config.withDefault(undefined))
+}).pipe(
+  Config.map(({ on, ...given }) => {
+    if (on === false) return false
+    const { address, ipv4, ipv6, policy, userAgent } = given
+    const nothing = Object.values(given).every((value) => value === undefined)
+    if (nothing && on === undefined) return undefined
+    return {
+      address: address !== false && (ipv4 !== undefined || ipv6 !== undefined) ? { ipv4, ipv6 } : address,
+      userAgent: userAgent === "withoutVersions"
+        ? userAgent
+        : userAgent === undefined
+        ? undefined
+        : userAgent === "true",
+      policy
+    }
+  })
+)
 
 // The longest address, with brackets, zone and port, is far shorter.
 const longestAddress = 128

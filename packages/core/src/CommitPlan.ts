@@ -8,7 +8,8 @@
  *    new session; nothing goes back into the old one.
  * 2. Without a live session, data or a sign-in create one. Anything else leaves
  *    no trace: reading, touching or renewing nothing stores nothing.
- * 3. A session read through a renewed-away id is read-only.
+ * 3. A session read through a renewed-away id is read-only, and so is a copy that
+ *    was served in an outage.
  * 4. A sign-in, a step-up, an explicit or a due timed renewal replaces the id, and
  *    carries the data with it in one step.
  * 5. Changed data is saved against the version that was read; unchanged data is
@@ -21,7 +22,15 @@
 import * as Lifetime from "./Lifetime.ts"
 import type { Settings } from "./SessionConfig.ts"
 import type { LifetimeOverride } from "./SessionData.ts"
-import type { NewRecord, Payload, RecordChange, Replacement, SessionLimit, SessionRecord } from "./SessionStore.ts"
+import type {
+  NewRecord,
+  Payload,
+  RecordChange,
+  Replacement,
+  Served,
+  SessionLimit,
+  SessionRecord
+} from "./SessionStore.ts"
 
 /**
  * A stored session as this request knows it.
@@ -36,6 +45,8 @@ export interface Current {
   readonly record: SessionRecord
   /** Key of the successor, when the token was renewed away and is in its grace window. */
   readonly alias: string | undefined
+  /** Who has answered in the place of the store; missing where it was the store. */
+  readonly served?: Served | undefined
 }
 
 /**
@@ -94,6 +105,8 @@ export interface Identity {
 export interface Situation {
   /** The live session, if one was loaded. */
   readonly current: Current | undefined
+  /** The key of a session that could not be read, and can be ended all the same. */
+  readonly unread?: string | undefined
   /** Whether the request ended the session. */
   readonly ended: boolean
   readonly identity: Identity
@@ -172,6 +185,15 @@ const isOld = ({ active, now, settings: { renewalInterval } }: Situation, { issu
   active && renewalInterval !== undefined && Lifetime.isRenewalDue(issuedAt, now, renewalInterval)
 
 /**
+ * Tells whether a session can be read and ended, and nothing else.
+ *
+ * @stability unstable
+ * @category guards
+ * @since 0.1.0
+ */
+export const isReadOnly = ({ alias, served }: Current): boolean => alias !== undefined || served?._tag === "Stale"
+
+/**
  * Makes the decision.
  *
  * @stability unstable
@@ -182,7 +204,8 @@ export const make = (situation: Situation): Plan => {
   const { current, identity, override, settings } = situation
   if (situation.ended) {
     const steps: Array<Step> = []
-    if (current !== undefined) steps.push({ _tag: "Destroy", key: current.key, until: current.record.expiresAt })
+    const key = current?.key ?? situation.unread
+    if (key !== undefined) steps.push({ _tag: "Destroy", key, until: current?.record.expiresAt })
     if (isWorthStoring(situation)) steps.push(create(situation))
     return { _tag: "Steps", steps }
   }
@@ -192,7 +215,7 @@ export const make = (situation: Situation): Plan => {
 
   const record = current.record
   const dirty = situation.payload !== record.payload || situation.lifetimeChanged
-  if (current.alias !== undefined) return dirty || identity.renew ? { _tag: "ReadOnly" } : nothing
+  if (isReadOnly(current)) return dirty || identity.renew ? { _tag: "ReadOnly" } : nothing
 
   // The id of a privilege change dies at once: a grace window would let the old one share in it.
   if (identity.renew) return { _tag: "Steps", steps: [renewal(situation, current, 0)] }

@@ -87,7 +87,8 @@ export interface Options {
    * Longest token in characters, 4,000 by default: with its name, it fits the
    * 4,096 octets that a browser keeps of one cookie. A longer one is refused
    * before anything is done with it, and a write that would need it fails with
-   * `TooLarge`.
+   * `TooLarge`. Raise it only with a transport that carries longer ones, such as
+   * the `chunks` of a session cookie; one that cannot does not start.
    */
   readonly maxToken?: number | undefined
   /**

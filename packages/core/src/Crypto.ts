@@ -35,6 +35,7 @@ import * as Base64Url from "effect/encoding/Base64Url"
 import * as Layer from "effect/Layer"
 import * as portablePrimitives from "./internal/portablePrimitives.ts"
 import type * as primitives from "./internal/primitives.ts"
+import { RecentKeys } from "./internal/recentKeys.ts"
 import * as sealer from "./internal/sealer.ts"
 import * as signer from "./internal/signer.ts"
 import * as KeyRing from "./KeyRing.ts"
@@ -162,6 +163,7 @@ export const makeWith: (
   const newest = ring.newest.id
   const handleKey = yield* block(ring.newest, "handle")
   const { sha256 } = primitives
+  const recent = new RecentKeys()
 
   return Crypto.of({
     newToken: (subject) =>
@@ -172,10 +174,12 @@ export const makeWith: (
           Base64Url.encode(bytes)
         )),
     hashId: (token) => {
+      const known = recent.get(token)
+      if (known !== undefined) return known
       if (!SessionToken.isToken(token)) return Effect.undefined
       const key = hashKeys.get(SessionToken.keyId(token))
       if (key === undefined) return Effect.undefined
-      return Effect.mapEager(sha256(key + token), (hash) => SessionToken.bucket(token) + hash)
+      return Effect.mapEager(sha256(key + token), (hash) => recent.set(token, SessionToken.bucket(token) + hash))
     },
     handleOf: (key) => Effect.map(sha256(handleKey + key), (hash) => hash.slice(0, 22)),
     seal,

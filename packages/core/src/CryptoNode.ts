@@ -21,7 +21,7 @@ import { SessionConfig, type SessionConfigError } from "./SessionConfig.ts"
 // Native code is loaded only for who asked for its suite.
 const make = Effect.gen(function*() {
   const { suite } = yield* SessionConfig
-  const sodium = suite === "xchacha20Poly1305" ? yield* primitivesNode.loadSodium : undefined
+  const sodium = suite === "xchacha20Poly1305" ? yield* primitivesNode.loadSodium() : undefined
   return yield* Crypto.makeWith(primitivesNode.make(sodium))
 })
 

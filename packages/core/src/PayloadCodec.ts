@@ -331,8 +331,8 @@ export const over = (store: SessionStore["Service"], codec: Codec): SessionStore
   ): A => "record" in answer ? { ...answer, record: { ...answer.record, format, payload } } : answer
 
   return {
-    load: (key) =>
-      Effect.flatMapEager(store.load(key), (lookup): Effect.Effect<Lookup> =>
+    load: (key, options) =>
+      Effect.flatMapEager(store.load(key, options), (lookup): Effect.Effect<Lookup> =>
         lookup._tag === "Live"
           // Through a renewed-away key the record of its successor is read.
           ? Effect.mapEager(codec.decode(lookup.alias ?? key, lookup.record), (record) => ({ ...lookup, record }))

@@ -41,8 +41,10 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type { Flash } from "./Flash.ts"
+import { accessors } from "./internal/accessors.ts"
 import * as SessionData from "./SessionData.ts"
 import type { SessionError } from "./SessionError.ts"
+import type { Served } from "./SessionStore.ts"
 
 /**
  * What a request's session turned out to be.
@@ -54,7 +56,8 @@ import type { SessionError } from "./SessionError.ts"
  * - `expired`: there was one, and it is past a deadline.
  * - `invalid`: the token is malformed, doubled, not ours or was renewed away, or
  *   the stored data cannot be decoded.
- * - `unavailable`: the store did not answer. Nothing is known.
+ * - `unavailable`: the store did not answer. Nothing is known. A request whose
+ *   policy for outages lets it go on sees the initial data, and cannot write.
  *
  * @stability unstable
  * @category models
@@ -122,6 +125,8 @@ export interface ReadonlySession<out A, out R = never> {
   readonly timeUntilExpiry: Effect.Effect<Duration.Duration, SessionError, R>
   /** Whether a step-up is in force. */
   readonly isElevated: Effect.Effect<boolean, SessionError, R>
+  /** Who has answered in the place of the store, in an outage; `undefined` where it was the store. */
+  readonly served: Effect.Effect<Served | undefined, SessionError, R>
   /** Opaque name of the stored session, safe to show, log and send: see `SessionDevices`. */
   readonly handle: Effect.Effect<string | undefined, SessionError, R>
 }
@@ -162,10 +167,15 @@ export interface Session<in out A, out R = never> extends ReadonlySession<A, R> 
   readonly renew: Effect.Effect<void, SessionError, R>
   /**
    * Signs a subject in, under a new id. Of the anonymous data only the keys in
-   * `keepOnLogin` survive; `f` gets the initial data with those. Where somebody
-   * else was signed in, nothing passes on.
+   * `keepOnLogin` survive; `f` gets the initial data with those, and beside it the
+   * data until now, for what a key alone cannot say: carts that become one. Where
+   * somebody else was signed in, nothing passes on, and `before` is `undefined`.
+   * Like the function of `update`, `f` must be pure.
    */
-  readonly login: (subject: string, f?: (data: A) => A) => Effect.Effect<A, SessionError, R>
+  readonly login: (
+    subject: string,
+    f?: (data: A, before: A | undefined) => A
+  ) => Effect.Effect<A, SessionError, R>
   /**
    * Raises the session for a while, after a second factor for instance, under a
    * new id. Needs a signed-in session.
@@ -347,48 +357,4 @@ export const KeyValue = <Self, Id extends string, V>(
   size: Effect.map(session.get, (data) => data.size),
   isEmpty: Effect.map(session.get, (data) => data.size === 0),
   entries: Effect.map(session.get, (data) => [...data])
-})
-
-// The operations of a session as effects that take the session from the context.
-const accessors = <Self, A>(tag: Context.Service<Self, Session<A>>): Session<A, Self> => ({
-  get: tag.use((session) => session.get),
-  status: tag.use((session) => session.status),
-  isNew: tag.use((session) => session.isNew),
-  subject: tag.use((session) => session.subject),
-  info: tag.use((session) => session.info),
-  expiresAt: tag.use((session) => session.expiresAt),
-  timeUntilExpiry: tag.use((session) => session.timeUntilExpiry),
-  isElevated: tag.use((session) => session.isElevated),
-  handle: tag.use((session) => session.handle),
-  set: (data) => tag.use((session) => session.set(data)),
-  update: (f) => tag.use((session) => session.update(f)),
-  modify: (f) => tag.use((session) => session.modify(f)),
-  reset: tag.use((session) => session.reset),
-  destroy: tag.use((session) => session.destroy),
-  renew: tag.use((session) => session.renew),
-  login: (subject, f) => tag.use((session) => session.login(subject, f)),
-  elevate: (duration) => tag.use((session) => session.elevate(duration)),
-  reauthenticate: tag.use((session) => session.reauthenticate),
-  touch: tag.use((session) => session.touch),
-  setLifetime: (options) => tag.use((session) => session.setLifetime(options)),
-  commit: tag.use((session) => session.commit),
-  readonly: tag.use((session) => session.readonly),
-  flash: {
-    add: (kind, message) => tag.use(({ flash }) => flash.add(kind, message)),
-    notice: (message) => tag.use(({ flash }) => flash.notice(message)),
-    alert: (message) => tag.use(({ flash }) => flash.alert(message)),
-    error: (message) => tag.use(({ flash }) => flash.error(message)),
-    success: (message) => tag.use(({ flash }) => flash.success(message)),
-    warning: (message) => tag.use(({ flash }) => flash.warning(message)),
-    info: (message) => tag.use(({ flash }) => flash.info(message)),
-    now: (kind, message) => tag.use(({ flash }) => flash.now(kind, message)),
-    get: (kind) => tag.use(({ flash }) => flash.get(kind)),
-    all: tag.use(({ flash }) => flash.all),
-    peek: tag.use(({ flash }) => flash.peek),
-    keep: (kind) => tag.use(({ flash }) => flash.keep(kind)),
-    keepAll: tag.use(({ flash }) => flash.keepAll),
-    discard: (kind) => tag.use(({ flash }) => flash.discard(kind)),
-    discardAll: tag.use(({ flash }) => flash.discardAll),
-    clear: tag.use(({ flash }) => flash.clear)
-  }
 })

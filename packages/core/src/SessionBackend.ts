@@ -18,7 +18,14 @@ import { Crypto } from "./Crypto.ts"
 import * as PayloadCodec from "./PayloadCodec.ts"
 import { SessionConfig } from "./SessionConfig.ts"
 import { presets } from "./SessionPreset.ts"
-import { type Lookup, type SessionRecord, SessionStore, SessionStoreError, StoreUnavailable } from "./SessionStore.ts"
+import {
+  type LoadOptions,
+  type Lookup,
+  type SessionRecord,
+  SessionStore,
+  SessionStoreError,
+  StoreUnavailable
+} from "./SessionStore.ts"
 
 /**
  * Result of `load`: the store's answer with the key of the token, or `Rejected`
@@ -76,8 +83,16 @@ export type Applied =
 export class SessionBackend extends Context.Service<SessionBackend, {
   /** Name for metrics: one fixed word such as `memory`. */
   readonly name: string
-  readonly load: (token: string) => Effect.Effect<Found, SessionStoreError>
+  /** Longest token in characters, where tokens differ in length. A transport that cannot carry it refuses to start. */
+  readonly maxToken?: number | undefined
+  readonly load: (token: string, options?: LoadOptions) => Effect.Effect<Found, SessionStoreError>
   readonly apply: (step: Step) => Effect.Effect<Applied, SessionStoreError>
+  /**
+   * Returns the key of a token without asking anybody, where that is possible: a
+   * session that cannot be read can then be ended. `undefined` for a text that is
+   * not a token of this application.
+   */
+  readonly keyOf?: ((token: string) => Effect.Effect<string | undefined>) | undefined
   /**
    * Turns a record as `SessionQuery` finds it into one with the payload as
    * sessions see it, where the two differ.
@@ -171,11 +186,12 @@ const makeOver = Effect.fnUntraced(
     return SessionBackend.of({
       name,
       open: codec === PayloadCodec.identity ? undefined : codec.decode,
-      load: (token) =>
+      keyOf: crypto.hashId,
+      load: (token, options) =>
         Effect.flatMapEager(crypto.hashId(token), (key) =>
           key === undefined
             ? rejected
-            : Effect.map(store.load(key), (lookup): Found => ({ _tag: "Found", key, lookup }))),
+            : Effect.map(store.load(key, options), (lookup): Found => ({ _tag: "Found", key, lookup }))),
       apply: (step) => {
         switch (step._tag) {
           case "Create":

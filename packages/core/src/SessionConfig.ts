@@ -311,8 +311,8 @@ export const make: (options?: Options) => Effect.Effect<Settings, SessionConfigE
  * `SESSION_SLIDING`, `SESSION_TOUCH_INTERVAL`, `SESSION_RENEWAL_INTERVAL`,
  * `SESSION_RENEWAL_GRACE`, `SESSION_PERSISTENT`, `SESSION_MAX_SESSIONS`,
  * `SESSION_ON_LIMIT`, `SESSION_MAX_PAYLOAD`, `SESSION_CONFLICT_RETRIES`,
- * `SESSION_ON_INVALID` and `SESSION_SUITE`. All are optional here; durations are
- * written like `30 minutes`.
+ * `SESSION_ON_INVALID`, `SESSION_SUITE` and the variables of `ClientBinding.env`.
+ * All are optional here; durations are written like `30 minutes`.
  *
  * @stability unstable
  * @category constructors
@@ -348,7 +348,8 @@ export const env: Config.Config<Options> = Config.unwrap({
   onInvalid: Config.Literals(["fresh", "fail"], "ON_INVALID").pipe(Config.withDefault(undefined)),
   suite: Config.Literals(["aes256Gcm", "aes256CbcHmacSha256", "xchacha20Poly1305"], "SUITE").pipe(
     Config.withDefault(undefined)
-  )
+  ),
+  binding: ClientBinding.env
 }).pipe(Config.nested("SESSION"))
 
 /**

@@ -24,6 +24,8 @@
  */
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
+import { faithful } from "./internal/faithful.ts"
 import { freeze } from "./internal/freeze.ts"
 import { Generations } from "./internal/generations.ts"
 import type { Payload } from "./SessionStore.ts"
@@ -153,6 +155,19 @@ export interface Options<A> {
 }
 
 /**
+ * A payload ready to be stored. `copy` is what reading it back would give, where
+ * that is known without reading.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface Written<out A> {
+  readonly payload: string
+  readonly copy: A | undefined
+}
+
+/**
  * Reads and writes the payloads of one kind of session.
  *
  * @stability unstable
@@ -166,6 +181,10 @@ export interface SessionData<A> {
   readonly decode: (key: string, format: number, payload: Payload) => Decoded<A>
   /** The payload, or `undefined` when the data does not fit its schema. */
   readonly encode: (envelope: Envelope<A>) => string | undefined
+  /** The payload with what it says, or `undefined` when the data does not fit its schema. */
+  readonly write: (envelope: Envelope<A>) => Written<A> | undefined
+  /** Takes note that a payload was stored under a key, so that the next request need not decode it. */
+  readonly remember: (key: string, written: Written<A>, envelope: Envelope<A>) => void
 }
 
 /**
@@ -242,19 +261,24 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
   const codec = Schema.toCodecJson(options.data)
   const decodeData = Schema.decodeUnknownExit(codec)
   const encodeData = Schema.encodeExit(codec)
+  // Without transformations, data that became plain JSON unchanged is what that JSON is decoded to.
+  const direct = SchemaAST.toType(options.data.ast) === options.data.ast
   // Encoding runs the application's code, and data may be nested too deep: whatever is thrown is an outcome.
-  const encodeJson = (data: A): string | undefined => {
+  const writeJson = (data: A): Written<A> | undefined => {
     try {
       const exit = encodeData(data)
-      return Exit.isSuccess(exit) ? JSON.stringify(exit.value) : undefined
+      if (Exit.isFailure(exit)) return undefined
+      // The schema describes what it encodes to as unknown; equal in all parts, it is an A.
+      const copy = direct && faithful(exit.value, data) ? exit.value as A : undefined
+      return { payload: JSON.stringify(exit.value), copy }
     } catch {
       return undefined
     }
   }
   // What cannot be frozen must not be shared.
   const copies = (data: A) => (): A => {
-    const json = encodeJson(data)
-    const copy = json === undefined ? undefined : decodeData(JSON.parse(json))
+    const json = writeJson(data)
+    const copy = json === undefined ? undefined : decodeData(JSON.parse(json.payload))
     return copy !== undefined && Exit.isSuccess(copy) ? copy.value : data
   }
   const initial = options.initial
@@ -271,6 +295,27 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
     return decoded
   }
   const head = `{"t":${JSON.stringify(id)},"v":${version},"d":`
+
+  const write = (envelope: Envelope<A>): Written<A> | undefined => {
+    const json = writeJson(envelope.data)
+    if (json === undefined) return undefined
+    const { binding, client, elevatedUntil, flash, override } = envelope
+    const data = head + json.payload
+    if (
+      flash.length === 0 && elevatedUntil === undefined && override === undefined && client === undefined &&
+      binding === undefined
+    ) {
+      return { payload: `${data}}`, copy: json.copy }
+    }
+    const rest = JSON.stringify({
+      f: flash.length === 0 ? undefined : flash.map(({ kind, message }) => [kind, message]),
+      e: elevatedUntil,
+      o: override && { i: override.idleTimeout, l: override.lifetime, p: override.persistent },
+      c: client && { a: client.agent, n: client.address },
+      b: binding && { n: binding.address, a: binding.agent }
+    })
+    return { payload: `${data},${rest.slice(1)}`, copy: json.copy }
+  }
 
   const undecodable = (problem: Undecodable): Decoded<A> => ({ _tag: "Undecodable", problem })
 
@@ -342,25 +387,11 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
       }
     },
 
-    encode: (envelope) => {
-      const json = encodeJson(envelope.data)
-      if (json === undefined) return undefined
-      const { binding, client, elevatedUntil, flash, override } = envelope
-      const data = head + json
-      if (
-        flash.length === 0 && elevatedUntil === undefined && override === undefined && client === undefined &&
-        binding === undefined
-      ) {
-        return `${data}}`
-      }
-      const rest = JSON.stringify({
-        f: flash.length === 0 ? undefined : flash.map(({ kind, message }) => [kind, message]),
-        e: elevatedUntil,
-        o: override && { i: override.idleTimeout, l: override.lifetime, p: override.persistent },
-        c: client && { a: client.agent, n: client.address },
-        b: binding && { n: binding.address, a: binding.agent }
-      })
-      return `${data},${rest.slice(1)}`
+    encode: (envelope) => write(envelope)?.payload,
+    write,
+
+    remember: (key, { copy, payload }, envelope) => {
+      if (copy !== undefined) remember(key, payload, { _tag: "Decoded", envelope: { ...envelope, data: copy } })
     }
   }
 }

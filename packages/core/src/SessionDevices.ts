@@ -12,6 +12,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as ClientBinding from "./ClientBinding.ts"
 import { Crypto } from "./Crypto.ts"
 import * as Observer from "./internal/observer.ts"
 import * as Lifetime from "./Lifetime.ts"
@@ -22,6 +23,7 @@ import { NotAuthenticated, SessionError, Unavailable } from "./SessionError.ts"
 import { SessionEvents } from "./SessionEvents.ts"
 import { SessionQuery } from "./SessionQuery.ts"
 import { SessionStore, type SessionStoreError } from "./SessionStore.ts"
+import * as UserAgent from "./UserAgent.ts"
 
 /**
  * One session of a user. Instants are UTC milliseconds.
@@ -42,7 +44,14 @@ export interface Device {
   readonly agent: string | undefined
   /** Address at sign-in, if the transport records clients. */
   readonly address: string | undefined
+  /** Browser and system, as far as the `User-Agent` says. */
+  readonly client: UserAgent.UserAgent
+  /** About where the address is: the first 24 bits of IPv4, the first 48 of IPv6, such as `192.0.2.0/24`. */
+  readonly network: string | undefined
 }
+
+// Enough to recognise a provider or an office by, and not a household.
+const approximate: ClientBinding.Prefixes = { ipv4: 24, ipv6: 48 }
 
 /**
  * Services that the functions of this module need.
@@ -70,6 +79,7 @@ const entries = Effect.fnUntraced(function*<Self, A>(tag: Tag<Self, A>) {
     const decoded = tag.definition.data.decode(key, record.format, record.payload)
     if (decoded._tag !== "Decoded") continue
     const handle = yield* crypto.handleOf(key)
+    const { client } = decoded.envelope
     found.push({
       key,
       device: {
@@ -79,8 +89,10 @@ const entries = Effect.fnUntraced(function*<Self, A>(tag: Tag<Self, A>) {
         authenticatedAt: record.authenticatedAt,
         lastSeenAt: record.lastSeenAt,
         expiresAt: Lifetime.deadline(record),
-        agent: decoded.envelope.client?.agent,
-        address: decoded.envelope.client?.address
+        agent: client?.agent,
+        address: client?.address,
+        client: UserAgent.parse(client?.agent),
+        network: ClientBinding.networkOf(client?.address, approximate)
       }
     })
   }

@@ -7,6 +7,7 @@
  * @stability unstable
  * @since 0.1.0
  */
+import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 
 /**
@@ -21,6 +22,8 @@ export class Unavailable extends Schema.Error<Unavailable>("@effect-session/core
   _tag: Schema.tag("Unavailable"),
   /** When a retry may help, in milliseconds. */
   retryAfter: Schema.optional(Schema.Finite),
+  /** Whether a write took effect: surely not, or nobody knows, as when the answer was lost. */
+  applied: Schema.optional(Schema.Literals(["no", "unknown"])),
   cause: Schema.optional(Schema.Defect())
 }) {
   override get message(): string {
@@ -231,3 +234,12 @@ export class SessionError extends Schema.Error<SessionError>("@effect-session/co
     return this.reason._tag === "Unavailable" ? this.reason.cause : undefined
   }
 }
+
+/**
+ * Tells whether an error is one of a session.
+ *
+ * @stability unstable
+ * @category guards
+ * @since 0.1.0
+ */
+export const isSessionError = (error: unknown): error is SessionError => Predicate.isTagged(error, "SessionError")

@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as ClientBinding from "./ClientBinding.ts"
 import { Crypto } from "./Crypto.ts"
 import * as Observer from "./internal/observer.ts"
+import { prepared } from "./internal/preparedSession.ts"
 import { SessionHandle } from "./internal/sessionHandle.ts"
 import type * as State from "./internal/sessionState.ts"
 import { Metrics } from "./Metrics.ts"
@@ -136,6 +137,7 @@ export const make = <Self, A>(
       backend,
       crypto,
       clock,
+      reading: settings.sliding ? { touchAfter: settings.touchInterval } : undefined,
       binding: settings.binding === undefined ? undefined : ClientBinding.make(settings.binding, crypto.fingerprint),
       observer: Observer.make(tag.key, backend.name, metrics, events, crypto)
     }
@@ -160,3 +162,31 @@ export const make = <Self, A>(
       })
     }
   })
+
+/**
+ * Returns the key under which a store keeps the session of a request: `undefined`
+ * where there is none. For layers that stand beside the store, such as a near
+ * cache; it opens nothing, and `handle` is what may be shown.
+ *
+ * @stability unstable
+ * @category getters
+ * @since 0.1.0
+ */
+export const keyOf = <A>(session: Session<A>): Effect.Effect<string | undefined, SessionError> =>
+  session instanceof SessionHandle ? session.key : Effect.undefined
+
+/**
+ * Returns a view of a session that runs an effect once, before it is first asked
+ * for anything: for transports that bring the session from somewhere else.
+ *
+ * **Details**
+ *
+ * The effect uses the session itself. While it fails, so does every operation, and
+ * the status is `unavailable`; each use tries again. A session that nobody asks
+ * for runs nothing.
+ *
+ * @stability unstable
+ * @category combinators
+ * @since 0.1.0
+ */
+export const prepare: <A>(session: Session<A>, preparation: Effect.Effect<void, SessionError>) => Session<A> = prepared

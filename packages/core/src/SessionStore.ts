@@ -11,7 +11,7 @@
  *
  * What can happen to a record is a value; the error channel is for a backend
  * that failed. A layer that counts failures, such as a circuit breaker, can
- * count every error of this service.
+ * count every error of this service that is `infrastructure`.
  *
  * @stability unstable
  * @since 0.1.0
@@ -81,6 +81,9 @@ export interface SessionRecord {
  * - `Superseded`: the key was renewed away with a grace window, and the window is
  *   over. Whoever still uses it did not get the renewal: report it as a theft.
  *
+ * `served` is missing where the store itself has answered. `touched` says that
+ * the load has recorded activity, and that the record shows it.
+ *
  * @stability unstable
  * @category models
  * @since 0.1.0
@@ -91,10 +94,45 @@ export type Lookup =
     readonly record: SessionRecord
     readonly alias: string | undefined
     readonly now: number
+    readonly served?: Served | undefined
+    readonly touched?: boolean | undefined
   }
   | { readonly _tag: "Absent" }
   | { readonly _tag: "Expired" }
   | { readonly _tag: "Superseded"; readonly successor: string }
+
+/**
+ * What a load may do besides reading.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface LoadOptions {
+  /**
+   * Milliseconds after the last recorded activity from which a store may record
+   * activity, as `touch` does, in the step that reads. It need not: one that pays
+   * a round trip for each step saves one where it does.
+   */
+  readonly touchAfter?: number | undefined
+}
+
+/**
+ * Who has answered a load in the place of the store.
+ *
+ * **Details**
+ *
+ * - `Stale`: a copy that the store confirmed `age` milliseconds ago. Its record
+ *   has version -1, which no store has: it can be read, and never saved back.
+ * - `Fallback`: another store, by its name.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export type Served =
+  | { readonly _tag: "Stale"; readonly age: number }
+  | { readonly _tag: "Fallback"; readonly name: string }
 
 /**
  * A limit on the live sessions of one subject, enforced in the atomic step that
@@ -214,7 +252,8 @@ export type Renewed =
  * **Gotchas**
  *
  * Methods fail only when the backend failed. An operation that failed may or may
- * not have taken effect; every one of them may be called again safely.
+ * not have taken effect, as `applied` of its error says. Calling it again harms
+ * nothing, but a save or a renewal may then meet its own effect.
  *
  * @stability unstable
  * @category services
@@ -223,9 +262,10 @@ export type Renewed =
 export class SessionStore extends Context.Service<SessionStore, {
   /**
    * Reads one record. Checks its lifetime on the stored times and writes
-   * nothing but the removal of an expired record.
+   * nothing but the removal of an expired record, and the activity that the
+   * options allow to record.
    */
-  readonly load: (key: string) => Effect.Effect<Lookup, SessionStoreError>
+  readonly load: (key: string, options?: LoadOptions) => Effect.Effect<Lookup, SessionStoreError>
 
   /**
    * Inserts a record, and with a subject its index entry, in one step. Never
@@ -292,6 +332,21 @@ export class StoreUnavailable
     description: Schema.String,
     /** When a retry may help, in milliseconds. */
     retryAfter: Schema.optional(Schema.Finite),
+    /**
+     * Whether the operation took effect: surely not, or nobody knows. `unknown`
+     * when missing.
+     */
+    applied: Schema.optional(Schema.Literals(["no", "unknown"])),
+    /** Whether the same call may succeed soon without anybody's help. `true` when missing. */
+    transient: Schema.optional(Schema.Boolean),
+    /** Whether it speaks of the health of the store or of the way to it. `true` when missing. */
+    infrastructure: Schema.optional(Schema.Boolean),
+    /** What stood before the store and refused, or gave up waiting; missing where the store itself failed. */
+    problem: Schema.optional(Schema.Literals(["timeout", "circuitOpen", "overloaded", "closing", "readOnly"])),
+    /** The request may go on without touching its session, as the policy of its route says. */
+    continueAs: Schema.optional(Schema.Literals(["anonymous"])),
+    /** The end of the session was written down, and is retried until the store confirms it. */
+    queued: Schema.optional(Schema.Boolean),
     cause: Schema.optional(Schema.Defect())
   })
 {

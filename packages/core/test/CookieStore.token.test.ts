@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Schema } from "effect"
+import * as Base64Url from "effect/encoding/Base64Url"
+import * as FastCheck from "fast-check"
 import * as canonicalBase64 from "../src/internal/canonicalBase64.ts"
 import * as RecordCodec from "../src/internal/recordCodec.ts"
 import * as Session from "../src/Session.ts"
@@ -203,5 +205,24 @@ describe("canonicalBase64", () => {
     for (const text of ["A", "AAAAA", "AB", "AAB", "A===", "AA==", "\ud83d\ude00AA"]) {
       assert.isUndefined(canonicalBase64.decode(text))
     }
+  })
+
+  it("is the same where the host has no base64 of its own", () => {
+    const text = FastCheck.oneof(
+      FastCheck.stringMatching(/^[\w-]{0,40}$/),
+      FastCheck.stringMatching(/^[\w+/=-]{0,40}$/),
+      FastCheck.string({ unit: "binary", maxLength: 40 })
+    )
+    FastCheck.assert(
+      FastCheck.property(
+        text,
+        (text) => assert.deepStrictEqual(canonicalBase64.decode(text), canonicalBase64.decodePortable(text))
+      ),
+      { numRuns: 20_000 }
+    )
+    FastCheck.assert(FastCheck.property(FastCheck.uint8Array({ maxLength: 300 }), (octets) => {
+      assert.strictEqual(canonicalBase64.encode(octets), Base64Url.encode(octets))
+      assert.deepStrictEqual(canonicalBase64.decode(canonicalBase64.encode(octets)), octets)
+    }))
   })
 })

@@ -66,6 +66,35 @@ describe("Crypto", () => {
       assert.strictEqual(yield* crypto.hashId(token), SessionToken.bucket(token) + hash.digest("base64url"))
     }))
 
+  it.effect("confuses no token with another one it has just seen", () =>
+    Effect.gen(function*() {
+      const crypto = yield* service(node({ name: "shop" }))
+      const derived = hkdfSync("sha256", Redacted.value(secret), "shop", "effect-session/1/id-hash", 48)
+      const block = Buffer.from(derived).toString("base64url")
+      const expected = (token: string) =>
+        SessionToken.bucket(token) + createHash("sha256").update(block).update(token).digest("base64url")
+      const token = yield* crypto.newToken(undefined)
+      for (let round = 0; round < 2; round++) {
+        // More than are remembered: some take the place of others.
+        for (let i = 0; i < 5000; i++) {
+          const other = yield* crypto.newToken("ada")
+          assert.strictEqual(yield* crypto.hashId(other), expected(other))
+          assert.strictEqual(yield* crypto.hashId(other), expected(other))
+        }
+        yield* crypto.hashId(token)
+        for (let i = 2; i < SessionToken.length; i++) {
+          for (const character of ["A", "Q", "g"]) {
+            const near = token.slice(0, i) + character + token.slice(i + 1)
+            assert.strictEqual(yield* crypto.hashId(near), expected(near))
+            assert.strictEqual(yield* crypto.hashId(token), expected(token))
+          }
+        }
+        for (const text of [`${token}A`, token.slice(1), `${token.slice(0, 46)}\u0141`]) {
+          assert.isUndefined(yield* crypto.hashId(text))
+        }
+      }
+    }))
+
   it.effect("does not take ids from the Random service", () =>
     Effect.gen(function*() {
       const crypto = yield* service(node())
@@ -214,10 +243,13 @@ describe("tokens that this application never issued", () => {
       }
       assert.strictEqual(hashes, 0)
       assert.strictEqual(store.count(), 0)
-      // The same counters move for a token of ours.
+      // The same counters move for tokens of ours. The key of one that was just used is remembered.
       assert.strictEqual(yield* open(token).status, "active")
-      assert.strictEqual(hashes, 1)
+      assert.strictEqual(hashes, 0)
       assert.strictEqual(store.count(), 1)
+      assert.strictEqual(yield* open(yield* (yield* Crypto.Crypto).newToken(undefined)).status, "anonymous")
+      assert.strictEqual(hashes, 1)
+      assert.strictEqual(store.count(), 2)
     }).pipe(Effect.provide(
       layerOfStore().pipe(Layer.provideMerge(crypto), Layer.provideMerge(config({})))
     ))

@@ -38,6 +38,10 @@ export const outage = new SessionStoreError({
 /** The call fails and has no effect. */
 export const down: Interceptor = () => Effect.fail(outage)
 
+/** The call fails and has no effect, and says more than that. */
+export const failing = (reason: Pick<StoreUnavailable, "continueAs" | "queued">): Interceptor => () =>
+  Effect.fail(new SessionStoreError({ reason: new StoreUnavailable({ description: "scripted", ...reason }) }))
+
 /** The call takes effect and its answer is lost. */
 export const answerLost: Interceptor = (call) => Effect.andThen(call, Effect.fail(outage))
 

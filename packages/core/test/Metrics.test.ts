@@ -1,11 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Logger, Metric, References } from "effect"
+import { Effect, Layer, Logger, Metric, References } from "effect"
 import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
+import * as CryptoNode from "../src/CryptoNode.ts"
+import * as MemoryStore from "../src/MemoryStore.ts"
 import * as Metrics from "../src/Metrics.ts"
+import * as SessionConfig from "../src/SessionConfig.ts"
 import * as SessionManager from "../src/SessionManager.ts"
 import { down, preceded } from "./FaultyStore.ts"
-import { increment, layer, loginAs, setup, UserSession } from "./Fixture.ts"
+import { increment, layer, loginAs, secret, setup, UserSession } from "./Fixture.ts"
 
 /** Every record a test makes, as `name value {tags}`. */
 const recording = <A, E, R>(test: (records: Array<string>) => Effect.Effect<A, E, R>) => {
@@ -110,6 +113,29 @@ describe("Metrics", () => {
       assert.isAbove(moved("session.load_time"), 5)
       assert.notInclude(inspect(yield* Metric.snapshot, { depth: 10 }), token!)
     }).pipe(Effect.provide(layer())))
+
+  it.effect("show how many sessions the memory store holds, every five seconds", () =>
+    recording((records) =>
+      Effect.gen(function*() {
+        const manager = yield* SessionManager.make(UserSession)
+        const gauges = () => records.filter((record) => record.startsWith("session.active_count"))
+        yield* TestClock.adjust(0)
+        assert.deepStrictEqual(gauges(), ["session.active_count 0 {\"store\":\"memory\"}"])
+        const { token } = yield* manager.run(undefined, increment)
+        yield* manager.run(undefined, increment)
+        yield* TestClock.adjust("5 seconds")
+        yield* manager.run(token, UserSession.destroy)
+        yield* TestClock.adjust("5 seconds")
+        assert.deepStrictEqual(gauges().map((record) => record.split(" ")[1]), ["0", "2", "1"])
+      }).pipe(
+        Effect.provide(
+          MemoryStore.layer().pipe(
+            Layer.provideMerge(CryptoNode.layer),
+            Layer.provideMerge(SessionConfig.layer({ preset: "testing", secrets: secret }))
+          )
+        )
+      )
+    ))
 
   it.effect("write to the log at debug level, or nowhere", () => {
     const lines: Array<string> = []

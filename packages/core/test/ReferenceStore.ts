@@ -124,7 +124,10 @@ export const make = Effect.fnUntraced(function*(fault?: Fault) {
     return has("evict names nothing") ? [] : keys
   }
 
-  const load = (key: string): Lookup => {
+  const isDue = ({ lastSeenAt }: SessionRecord, touchAfter: number | undefined) =>
+    touchAfter !== undefined && (has("rolling load is always due") || now() - lastSeenAt >= touchAfter)
+
+  const load = (key: string, touchAfter: number | undefined): Lookup => {
     const at = now()
     const record = records.get(key)
     if (record !== undefined) {
@@ -133,6 +136,17 @@ export const make = Effect.fnUntraced(function*(fault?: Fault) {
         return { _tag: "Expired" }
       }
       if (has("load is activity")) records.set(key, { ...record, lastSeenAt: at })
+      if (isDue(record, touchAfter)) {
+        const touched = { ...record, lastSeenAt: at }
+        if (!has("rolling load touches its answer only")) records.set(key, touched)
+        return {
+          _tag: "Live",
+          record: out(touched),
+          alias: undefined,
+          now: at,
+          touched: has("rolling load does not say so") ? undefined : true
+        }
+      }
       return { _tag: "Live", record: out(record), alias: undefined, now: at }
     }
     const alias = aliases.get(key)
@@ -148,6 +162,9 @@ export const make = Effect.fnUntraced(function*(fault?: Fault) {
     }
     if (at < alias.until + (has("grace ends one millisecond late") ? 1 : 0) || has("alias never ends")) {
       const shown = has("alias reads the old record") ? alias.record : successor
+      if (has("rolling load touches through an alias") && isDue(successor, touchAfter)) {
+        records.set(last, { ...successor, lastSeenAt: at })
+      }
       return { _tag: "Live", record: out(shown), alias: last, now: at }
     }
     if (has("never superseded") || (has("superseded is forgotten at the idle deadline") && at >= alias.forgetAt)) {
@@ -157,7 +174,7 @@ export const make = Effect.fnUntraced(function*(fault?: Fault) {
   }
 
   const store = SessionStore.of({
-    load: (key) => Effect.sync(() => load(key)),
+    load: (key, options) => Effect.sync(() => load(key, options?.touchAfter)),
 
     create: Effect.fnUntraced(function*(input, limit) {
       if (isTaken(input.key)) return { _tag: "KeyTaken" } satisfies Created

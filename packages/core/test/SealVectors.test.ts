@@ -5,6 +5,7 @@ import * as Cipher from "effect/crypto/Cipher"
 import * as Digest from "effect/crypto/Digest"
 import * as Kdf from "effect/crypto/Kdf"
 import * as Mac from "effect/crypto/Mac"
+import * as FastCheck from "fast-check"
 import { createHmac } from "node:crypto"
 import { existsSync, readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
@@ -366,9 +367,27 @@ describe("RFC vectors", () => {
       assert.strictEqual(calls.length, 9)
     }))
 
+  it.effect("XChaCha20-Poly1305 by the real libsodium is that of the portable code, whatever is sealed", () =>
+    Effect.gen(function*() {
+      const sodium = yield* primitivesNode.loadSodium()
+      if (sodium === undefined) assert.fail("sodium-native is a development dependency")
+      const native = primitivesNode.sodiumXchacha(sodium)
+      const portable = Aead.xchacha20Poly1305.implementation!
+      const bytes = (length: number) => FastCheck.uint8Array({ minLength: length, maxLength: length })
+      const some = FastCheck.uint8Array({ maxLength: 300 })
+      FastCheck.assert(FastCheck.property(bytes(32), bytes(24), some, some, (key, nonce, plaintext, data) => {
+        const body = native.encrypt(key, nonce, plaintext, data)
+        assert.deepStrictEqual(new Uint8Array(body), portable.encrypt(key, nonce, plaintext, data))
+        assert.deepStrictEqual(new Uint8Array(native.decrypt(key, nonce, body, data)!), plaintext)
+        const damaged = Uint8Array.from(body, (octet, i) => i === body.length - 1 ? octet ^ 1 : octet)
+        assert.throws(() => native.decrypt(key, nonce, damaged, data))
+      }))
+    }))
+
   it.effect("libsodium that is not installed is no error", () =>
     Effect.gen(function*() {
-      const sodium = yield* primitivesNode.loadSodium
+      const sodium = yield* primitivesNode.loadSodium("sodium-that-is-not-installed")
+      assert.isUndefined(sodium)
       const cipher = yield* primitivesNode.make(sodium).cipher("xchacha20Poly1305", range(0, 32))
       const body = join2(yield* cipher.encrypt(range(0, 24), octets(), range(0, 9)))
       assert.deepStrictEqual(yield* cipher.decrypt(range(0, 24), octets(), body), range(0, 9))

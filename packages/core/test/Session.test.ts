@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect } from "effect"
+import { Duration, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import * as SessionManager from "../src/SessionManager.ts"
 import { SessionQuery } from "../src/SessionQuery.ts"
-import { down, followed } from "./FaultyStore.ts"
+import { down, followed, preceded } from "./FaultyStore.ts"
 import { barrier, increment, issued, layer, reasonOf, setup, UserSession } from "./Fixture.ts"
 
 const writes = ["create", "save", "touch", "renew", "destroy"] as const
@@ -236,6 +236,23 @@ describe("a session that is written", () => {
     }).pipe(Effect.provide(layer())))
 })
 
+describe("a write that is on its way when its request ends", () => {
+  it.effect("is refused, and not recorded for nobody to carry out", () =>
+    Effect.gen(function*() {
+      const { dataOf, open, start, store } = yield* setup
+      const token = yield* start
+      const held = yield* barrier
+      store.next("load", preceded(held.arrive))
+      const session = open(token)
+      const late = yield* Effect.forkChild(Effect.flip(session.update((data) => ({ ...data, n: 9 }))))
+      yield* held.arrived
+      yield* session.finish("success")
+      yield* held.release
+      assert.strictEqual((yield* Fiber.join(late)).reason._tag, "Finished")
+      assert.strictEqual((yield* dataOf(token)).n, 1)
+    }).pipe(Effect.provide(layer())))
+})
+
 describe("the end of a session", () => {
   it.effect("forgets the record and makes the client drop its token", () =>
     Effect.gen(function*() {
@@ -296,8 +313,8 @@ describe("the end of a session", () => {
     Effect.gen(function*() {
       const { open, start, statusOf, store } = yield* setup
       const token = yield* start
-      for (const method of ["load", "destroy"] as const) {
-        store.next(method, down)
+      for (const methods of [["destroy"], ["load", "destroy"]] as const) {
+        for (const method of methods) store.next(method, down)
         const session = open(token)
         assert.strictEqual(yield* reasonOf(Effect.andThen(session.destroy, session.finish("success"))), "Unavailable")
         assert.deepStrictEqual(session.tokenChange, { _tag: "Keep" })

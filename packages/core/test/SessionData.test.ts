@@ -286,6 +286,63 @@ describe("data that requests share", () => {
     assert.deepStrictEqual(data(), { list: [{ a: 1 }] })
   })
 
+  describe("and was just written", () => {
+    const Tree = Schema.Struct({
+      text: Schema.String,
+      number: Schema.Number,
+      maybe: Schema.optionalKey(Schema.UndefinedOr(Schema.Boolean)),
+      list: Schema.Array(Schema.NullOr(Schema.Struct({ deep: Schema.Number }))),
+      any: Schema.Json
+    })
+    const tree = FastCheck.record({
+      text: FastCheck.string({ unit: "binary" }),
+      number: FastCheck.double(),
+      maybe: FastCheck.option(FastCheck.boolean(), { nil: undefined }),
+      list: FastCheck.array(FastCheck.option(FastCheck.record({ deep: FastCheck.double() }))),
+      any: FastCheck.json().map((text): Schema.Json => JSON.parse(text))
+    }, { requiredKeys: ["text", "number", "list", "any"] })
+    const remembering = (known: boolean) => (data: typeof Tree.Type) => {
+      const codec = SessionData.make(id, { data: Tree, initial: { text: "", number: 0, list: [], any: null } })
+      const written = codec.write(envelope(data))!
+      if (known) codec.remember("key", written, envelope(data))
+      return { copy: written.copy, decoded: codec.decode("key", SessionData.format, written.payload) }
+    }
+
+    it("is what reading it would have given", () => {
+      let remembered = 0
+      FastCheck.assert(FastCheck.property(tree, (data) => {
+        const { copy, decoded } = remembering(true)(data)
+        if (copy !== undefined) remembered++
+        assert.deepStrictEqual(decoded, remembering(false)(data).decoded)
+      }))
+      assert.isAbove(remembered, 10)
+    })
+
+    it("leaves the writer's own objects alone", () => {
+      const data = { text: "a", number: 1, list: [{ deep: 1 }], any: { own: [1] } }
+      const { decoded } = remembering(true)(data)
+      data.list[0].deep = 2
+      data.any.own.push(2)
+      assert.deepNestedInclude(decoded, { "envelope.data.list[0].deep": 1, "envelope.data.any.own.length": 1 })
+    })
+
+    it("is frozen", () => {
+      const { copy } = remembering(true)({ text: "a", number: 1, list: [{ deep: 1 }], any: 1 })
+      for (const part of [copy, copy?.list, copy?.list[0]]) assert.isFrozen(part)
+    })
+
+    it("is read anew where JSON says less, or the schema transforms", () => {
+      const plain = { text: "a", number: 1, list: [], any: 1 }
+      for (const data of [{ ...plain, number: -0 }, { ...plain, number: NaN }, { ...plain, maybe: undefined }]) {
+        assert.isUndefined(remembering(true)(data).copy)
+      }
+      const withExcess = Object.assign({ ...plain }, { excess: 1 })
+      assert.isUndefined(remembering(true)(withExcess).copy)
+      const trimmed = SessionData.make(id, { data: Schema.Struct({ a: Schema.Trim }), initial: { a: "" } })
+      assert.isUndefined(trimmed.write(envelope({ a: "x" }))!.copy)
+    })
+  })
+
   it("is read anew where it cannot be frozen", () => {
     const codec = SessionData.make(id, { data: Schema.Struct({ at: Schema.Date }), initial: { at: new Date(0) } })
     const text = codec.encode(envelope({ at: new Date(5) }))!

@@ -4,6 +4,7 @@ import { TestClock } from "effect/testing"
 import * as SessionDevices from "../src/SessionDevices.ts"
 import * as SessionManager from "../src/SessionManager.ts"
 import { SessionQuery } from "../src/SessionQuery.ts"
+import type { UserAgent } from "../src/UserAgent.ts"
 import { down } from "./FaultyStore.ts"
 import { issued, layer, reasonOf, setup, UserSession } from "./Fixture.ts"
 
@@ -54,6 +55,35 @@ describe("SessionDevices.list", () => {
       yield* session.login("ada")
       const token = issued(yield* session.finish("success"))
       assert.deepInclude((yield* run(token, list)).value[0], { agent: "Browser/1", address: "192.0.2.7" })
+    }).pipe(Effect.provide(layer())))
+
+  it.effect("tells browser, system and about where it is, and nothing where it is not known", () =>
+    Effect.gen(function*() {
+      const { run } = yield* setup
+      const manager = yield* SessionManager.make(UserSession)
+      const agent = "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0"
+      const clients = [
+        { agent, address: "::ffff:192.0.2.7" },
+        { agent, address: "2001:db8:1:2:3::4" },
+        { agent: undefined, address: undefined },
+        { agent: "x".repeat(256), address: "unix:/tmp/socket" }
+      ]
+      let token = ""
+      for (const client of clients) {
+        const session = manager.open({ client: () => client })
+        yield* session.login("ada")
+        token = issued(yield* session.finish("success"))
+        yield* TestClock.adjust("1 second")
+      }
+      const { value } = yield* run(token, list)
+      const firefox: UserAgent = { browser: "Firefox", system: "Linux" }
+      const unknown: UserAgent = { browser: undefined, system: undefined }
+      assert.deepStrictEqual(value.map(({ client, network }) => [client, network]), [
+        [firefox, "192.0.2.0/24"],
+        [firefox, "2001:db8:1::/48"],
+        [unknown, undefined],
+        [unknown, undefined]
+      ])
     }).pipe(Effect.provide(layer())))
 
   it.effect("leaves out what has expired and what was ended", () =>

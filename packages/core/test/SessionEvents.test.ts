@@ -169,6 +169,17 @@ describe("events", () => {
       ).pipe(Effect.provide(TestLayer)))
   }
 
+  it.effect("of a session that could not be stored: none that it was created", () =>
+    observing(({ counted, events }) =>
+      Effect.gen(function*() {
+        const { run, store } = yield* setup
+        store.next("create", down)
+        assert.strictEqual((yield* Effect.exit(run(undefined, increment)))._tag, "Failure")
+        assert.deepStrictEqual(events.map(({ name }) => name), ["error"])
+        assert.deepStrictEqual(counted, ["session.error Unavailable"])
+      }).pipe(Effect.provide(TestLayer))
+    ))
+
   it.effect("of a revocation by its user, for each session that ended", () =>
     observing(({ counted, events, forget }) =>
       Effect.gen(function*() {

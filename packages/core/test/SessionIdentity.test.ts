@@ -255,6 +255,23 @@ describe("elevate", () => {
       assert.isFalse(yield* isElevated(out.token))
     }).pipe(Effect.provide(layer())))
 
+  it.effect("ends for requests that are on their way, and none of them extends it", () =>
+    Effect.gen(function*() {
+      const { open, run, signIn } = yield* setup
+      const { token } = yield* run(yield* signIn("ada"), UserSession.elevate("5 minutes"))
+      const requests = Array.from({ length: 3 }, () => open(token))
+      for (const request of requests) assert.isTrue(yield* request.isElevated)
+      yield* TestClock.adjust(5 * minute - 1)
+      yield* requests[0].update((data) => ({ ...data, n: 1 }))
+      for (const request of requests) assert.isTrue(yield* request.isElevated)
+      yield* TestClock.adjust(1)
+      for (const request of requests) assert.isFalse(yield* request.isElevated)
+      yield* requests[1].update((data) => ({ ...data, who: "late" }))
+      yield* Effect.all(requests.map((request) => request.finish("success")), { concurrency: "unbounded" })
+      const { value } = yield* run(token, Effect.all([UserSession.get, UserSession.isElevated]))
+      assert.deepStrictEqual(value, [{ n: 1, who: "late", cart: [] }, false])
+    }).pipe(Effect.provide(layer())))
+
   it.effect("is refused for no time at all", () =>
     Effect.gen(function*() {
       const { run, signIn } = yield* setup

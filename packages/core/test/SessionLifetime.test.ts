@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect } from "effect"
+import { Clock, Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import * as SessionManager from "../src/SessionManager.ts"
 import { down } from "./FaultyStore.ts"
@@ -10,6 +10,29 @@ const hour = 60 * minute
 const day = 24 * hour
 
 describe("the idle deadline", () => {
+  it.effect("may be recorded by the read itself, and is then not recorded twice", () =>
+    Effect.gen(function*() {
+      const { manager, start, store } = yield* setup
+      const token = yield* start
+      yield* TestClock.adjust("2 minutes")
+      store.next("load", (call) =>
+        Effect.flatMap(call, (lookup) =>
+          Effect.map(Clock.currentTimeMillis, (lastSeenAt) =>
+            typeof lookup === "object" && lookup !== null && "record" in lookup && typeof lookup.record === "object"
+              ? { ...lookup, touched: true, record: { ...lookup.record, lastSeenAt } }
+              : lookup)))
+      store.forget()
+      for (const active of [true, false]) {
+        const session = manager.open({ token, active })
+        yield* session.get
+        yield* session.finish("success")
+      }
+      assert.deepStrictEqual(store.calls.map(([method, , options]) => [method, options]), [
+        ["load", { touchAfter: 60_000 }],
+        ["load", undefined]
+      ])
+    }).pipe(Effect.provide(layer())))
+
   it.effect("ends a session to the millisecond", () =>
     Effect.gen(function*() {
       const { start, statusOf, stored } = yield* setup

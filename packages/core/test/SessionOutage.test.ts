@@ -1,10 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Metric } from "effect"
+import { TestClock } from "effect/testing"
 import { inspect } from "node:util"
 import * as SessionData from "../src/SessionData.ts"
 import type { SessionError } from "../src/SessionError.ts"
 import { SessionStore } from "../src/SessionStore.ts"
-import { answerLost, down, type Method } from "./FaultyStore.ts"
+import { answerLost, down, failing, type Interceptor, type Method } from "./FaultyStore.ts"
 import { increment, issued, layer, loginAs, reasonOf, setup, UserSession } from "./Fixture.ts"
 
 describe("a store that is down", () => {
@@ -29,7 +30,6 @@ describe("a store that is down", () => {
           session.update((data) => data),
           session.set({ n: 0, who: "", cart: [] }),
           session.login("ada"),
-          session.destroy,
           session.renew,
           session.reauthenticate,
           session.touch,
@@ -57,6 +57,123 @@ describe("a store that is down", () => {
         assert.deepStrictEqual(yield* dataOf(token), { n: 0, who: `user-${i}`, cart: [] })
       }
     }).pipe(Effect.provide(layer())))
+
+  it.effect("is asked to end a session that it could not read", () =>
+    Effect.gen(function*() {
+      const { keyOf, open, signIn, statusOf, store } = yield* setup
+      const token = yield* signIn("ada")
+      store.always(down, "load")
+      store.forget()
+      const session = open(token)
+      yield* session.destroy
+      assert.deepStrictEqual(yield* session.finish("success"), { _tag: "Revoke" })
+      const key = yield* keyOf(token)
+      assert.deepStrictEqual(store.calls.map((call) => call.slice(0, 2)), [["load", key], ["destroy", key]])
+      store.heal()
+      assert.strictEqual(yield* statusOf(token), "anonymous")
+    }).pipe(Effect.provide(layer())))
+
+  it.effect("does not sign out whom it has not confirmed as signed out", () =>
+    Effect.gen(function*() {
+      const { open, signIn, statusOf, store } = yield* setup
+      const token = yield* signIn("ada")
+      store.always(down)
+      const session = open(token)
+      yield* session.destroy
+      assert.strictEqual(yield* reasonOf(session.finish("success")), "Unavailable")
+      assert.deepStrictEqual(session.tokenChange, { _tag: "Keep" })
+      store.heal()
+      assert.strictEqual(yield* statusOf(token), "active")
+    }).pipe(Effect.provide(layer())))
+
+  it.effect("signs out at once where the end is written down, and says that it is not confirmed", () =>
+    Effect.gen(function*() {
+      const { open, signIn, store } = yield* setup
+      const token = yield* signIn("ada")
+      store.always(down, "load")
+      store.always(failing({ queued: true }), "destroy")
+      const session = open(token)
+      yield* session.destroy
+      assert.strictEqual(yield* reasonOf(session.finish("success")), "Unavailable")
+      assert.deepStrictEqual(session.tokenChange, { _tag: "Revoke" })
+    }).pipe(Effect.provide(layer())))
+
+  it.effect("lets a request go on without its session, if the policy says so, and keeps it from writing", () =>
+    Effect.gen(function*() {
+      const { dataOf, open, signIn, store } = yield* setup
+      const token = yield* signIn("ada")
+      store.always(failing({ continueAs: "anonymous" }))
+      store.forget()
+      const session = open(token)
+      assert.deepStrictEqual(yield* session.get, { n: 0, who: "guest", cart: [] })
+      assert.isUndefined(yield* session.subject)
+      assert.strictEqual(yield* session.status, "unavailable")
+      for (
+        const write of [
+          session.update((data) => data),
+          session.login("eve"),
+          session.renew,
+          session.touch,
+          session.flash.notice("hello")
+        ]
+      ) {
+        assert.strictEqual(yield* reasonOf(Effect.asVoid<unknown, SessionError, never>(write)), "Unavailable")
+      }
+      assert.deepStrictEqual(yield* session.finish("success"), { _tag: "Keep" })
+      assert.deepStrictEqual(store.calls.map(([method]) => method), ["load"])
+      store.heal()
+      assert.strictEqual((yield* dataOf(token)).who, "ada")
+    }).pipe(Effect.provide(layer())))
+
+  describe("and serves a copy", () => {
+    const stale: Interceptor = (call) =>
+      Effect.map(call, (lookup) =>
+        typeof lookup === "object" && lookup !== null && "record" in lookup
+          ? { ...lookup, served: { _tag: "Stale", age: 1500 } }
+          : lookup)
+
+    it.effect("lets it be read, and says who has answered", () =>
+      Effect.gen(function*() {
+        const { open, run, signIn, store } = yield* setup
+        const { token } = yield* run(yield* signIn("ada"), UserSession.flash.notice("hello"))
+        store.always(stale, "load")
+        store.forget()
+        yield* TestClock.adjust("2 minutes")
+        const session = open(token)
+        assert.strictEqual((yield* session.get).who, "ada")
+        assert.deepStrictEqual(yield* session.served, { _tag: "Stale", age: 1500 })
+        // Neither delivered twice nor lost.
+        assert.deepStrictEqual(yield* session.flash.all, [])
+        assert.deepStrictEqual(yield* session.finish("success"), { _tag: "Keep" })
+        assert.deepStrictEqual(store.calls.map(([method]) => method), ["load"])
+        store.heal()
+        const after = open(token)
+        assert.isUndefined(yield* after.served)
+        assert.strictEqual((yield* after.flash.all).length, 1)
+      }).pipe(Effect.provide(layer())))
+
+    it.effect("is not written to, only ended", () =>
+      Effect.gen(function*() {
+        const { open, signIn, statusOf, store } = yield* setup
+        const token = yield* signIn("ada")
+        store.always(stale, "load")
+        store.forget()
+        for (
+          const write of [increment, UserSession.renew, loginAs("eve"), UserSession.setLifetime({ lifetime: "1 hour" })]
+        ) {
+          const session = open(token)
+          yield* Effect.provideService(write, UserSession, session)
+          const error = yield* Effect.flip(session.finish("success"))
+          assert.deepInclude(error.reason, { _tag: "Unavailable", applied: "no" })
+        }
+        assert.strictEqual(store.count("create", "save", "touch", "renew", "destroy"), 0)
+        const session = open(token)
+        yield* session.destroy
+        assert.deepStrictEqual(yield* session.finish("success"), { _tag: "Revoke" })
+        store.heal()
+        assert.strictEqual(yield* statusOf(token), "anonymous")
+      }).pipe(Effect.provide(layer())))
+  })
 
   it.effect("is read again by the same request once it is back", () =>
     Effect.gen(function*() {

@@ -67,6 +67,16 @@ describe("the accessors of a session service", () => {
     expect(UserSession.setLifetime).type.not.toBeCallableWith({ idle: "1 hour" })
   })
 
+  test("give a sign-in the data until now, which may be somebody else's and is not there then", () => {
+    expect(UserSession.login).type.toBeCallableWith("ada", (data: Data) => data)
+    UserSession.login("ada", (data, before) => {
+      expect(data).type.toBe<Data>()
+      expect(before).type.toBe<Data | undefined>()
+      return data
+    })
+    expect(UserSession.login).type.not.toBeCallableWith("ada", (_: Data, before: Data) => before)
+  })
+
   test("never fail where they only tell", () => {
     expect(UserSession.status).type.toBe<Effect.Effect<Session.Status, never, UserSession>>()
     expect(UserSession.flash.now("notice", "hello")).type.toBe<Effect.Effect<void, never, UserSession>>()

@@ -61,6 +61,12 @@ export interface Options {
   readonly partitioned?: boolean | undefined
   /** Priority, not sent by default. Only Chromium knows it. */
   readonly priority?: Priority | undefined
+  /**
+   * Most cookies that one value may be spread over, 1 by default and at most
+   * {@link maximumChunks}. Two stay below the 8,192 octets that servers and
+   * proxies take in one header line. See `CookieChunks`.
+   */
+  readonly chunks?: number | undefined
 }
 
 /**
@@ -81,6 +87,7 @@ export interface SessionCookie {
   readonly sameSite: SameSite
   readonly partitioned: boolean
   readonly priority: Priority | undefined
+  readonly chunks: number
   /** The attributes as every `Set-Cookie` of this cookie ends, from the first `; ` on. */
   readonly attributes: string
 }
@@ -108,6 +115,15 @@ export interface Lifetime {
  * @since 0.1.0
  */
 export const maximumSize = 4096
+
+/**
+ * Most cookies that one value may be spread over.
+ *
+ * @stability unstable
+ * @category constants
+ * @since 0.1.0
+ */
+export const maximumChunks = 8
 
 /**
  * Longest lifetime of a persistent cookie, in milliseconds: 400 days. Browsers
@@ -145,7 +161,8 @@ const withDefaults = (options: Options) => ({
   secure: options.secure ?? true,
   sameSite: options.sameSite ?? "lax",
   partitioned: options.partitioned ?? false,
-  priority: options.priority
+  priority: options.priority,
+  chunks: options.chunks ?? 1
 })
 
 /**
@@ -158,13 +175,17 @@ const withDefaults = (options: Options) => ({
  */
 export const validate = (options: Options = {}): ReadonlyArray<string> => {
   const problems: Array<string> = []
-  const { domain, httpOnly, name, partitioned, path, priority, sameSite, secure } = withDefaults(options)
+  const { chunks, domain, httpOnly, name, partitioned, path, priority, sameSite, secure } = withDefaults(options)
 
   for (const [field, value] of Object.entries({ httpOnly, secure, partitioned })) {
     if (typeof value !== "boolean") problems.push(`${field}: must be true or false`)
   }
   if (!token.test(name)) {
     problems.push("name: must be 1 to 256 characters of an HTTP token: letters, digits and !#$%&'*+-.^_`|~")
+  }
+  if (/\.[1-7]$/.test(name)) problems.push("name: must not end in .1 to .7, as the further parts of a cookie do")
+  if (!(Number.isSafeInteger(chunks) && chunks >= 1 && chunks <= maximumChunks)) {
+    problems.push(`chunks: must be an integer from 1 to ${maximumChunks}`)
   }
   if (domain !== undefined && !hostName.test(domain)) {
     problems.push(
@@ -287,7 +308,7 @@ const isBlank = (code: number): boolean => code === 0x20 || code === 0x09
  * @category decoding
  * @since 0.1.0
  */
-export const read = (cookie: SessionCookie, header: string | undefined): Candidate => {
+export const read = (cookie: Pick<SessionCookie, "name">, header: string | undefined): Candidate => {
   if (header === undefined) return undefined
   const name = cookie.name
   let found: string | undefined

@@ -40,7 +40,7 @@ export class TooLarge extends Schema.Error<TooLarge>("@effect-session/http/Sessi
   maximum: Schema.Finite
 }) {
   override get message(): string {
-    return `The cookie's name and value have ${this.actual} octets; browsers keep at most ${this.maximum}`
+    return `The cookie's name and value have ${this.actual} octets; at most ${this.maximum} are kept`
   }
 }
 

@@ -28,9 +28,9 @@
  */
 import type { Crypto } from "@effect-session/core/Crypto"
 import type { Tag } from "@effect-session/core/Session"
-import type { SessionBackend } from "@effect-session/core/SessionBackend"
+import { SessionBackend } from "@effect-session/core/SessionBackend"
 import { SessionConfig } from "@effect-session/core/SessionConfig"
-import type { SessionError } from "@effect-session/core/SessionError"
+import { isSessionError, type SessionError } from "@effect-session/core/SessionError"
 import * as SessionManager from "@effect-session/core/SessionManager"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -45,8 +45,10 @@ import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
 import type * as Types from "effect/Types"
+import * as RequestCookie from "./internal/requestCookie.ts"
+import * as LegacySession from "./LegacySession.ts"
+import * as RequestClass from "./RequestClass.ts"
 import * as SessionCookie from "./SessionCookie.ts"
 
 /**
@@ -126,7 +128,7 @@ const isClientAbort = (reason: Cause.Reason<unknown>): boolean =>
 /** What the sessions of one request know of each other. */
 interface Siblings {
   /** The cookies they have decided on. */
-  readonly cookies: ReadonlyArray<readonly [cookie: SessionCookie.SessionCookie, header: string]>
+  readonly cookies: ReadonlyArray<string>
   /** Whether one of them could not be committed. */
   readonly failed: boolean
 }
@@ -141,7 +143,7 @@ const instead = (
 ): HttpServerResponse.HttpServerResponse => {
   const { cookies } = siblings.get(request) ?? none
   siblings.set(request, { cookies, failed: true })
-  return cookies.reduce((dressed, [cookie, header]) => withCookie(dressed, cookie, header), response)
+  return cookies.reduce(withCookie, response)
 }
 
 const withVary = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
@@ -155,20 +157,20 @@ const withVary = (response: HttpServerResponse.HttpServerResponse): HttpServerRe
 // One cookie of the name, whatever the handler has set; cookies of other names stay.
 const withCookie = (
   response: HttpServerResponse.HttpServerResponse,
-  cookie: SessionCookie.SessionCookie,
   header: string
 ): HttpServerResponse.HttpServerResponse => {
+  const name = header.slice(0, header.indexOf("="))
   const cacheControl = response.headers["cache-control"]
   const guarded = cacheControl !== undefined && /(^|,)\s*no-store\s*(,|$)/i.test(cacheControl)
     ? response
     : HttpServerResponse.setHeader(response, "cache-control", "no-store")
-  const single = Object.hasOwn(guarded.cookies.cookies, cookie.name)
-    ? HttpServerResponse.removeCookie(guarded, cookie.name)
+  const single = Object.hasOwn(guarded.cookies.cookies, name)
+    ? HttpServerResponse.removeCookie(guarded, name)
     : guarded
   const present = single.headers["set-cookie"]
-  return present === undefined || present.slice(0, present.indexOf("=")).trim() === cookie.name
+  return present === undefined || present.slice(0, present.indexOf("=")).trim() === name
     ? HttpServerResponse.setHeader(single, "set-cookie", header)
-    // A header holds one cookie; a second session's goes beside it.
+    // A header holds one cookie; a further part, and a second session's, go beside it.
     : HttpServerResponse.updateCookies(single, (cookies) => Cookies.merge(cookies, Cookies.fromSetCookie(header)))
 }
 
@@ -190,7 +192,8 @@ export type Middleware<Self> = <E, R>(
  *
  * **Gotchas**
  *
- * Throws a `CookieConfigError` for cookie attributes that browsers would refuse.
+ * Throws a `CookieConfigError` for cookie attributes that browsers would refuse,
+ * and for a cookie that cannot carry the longest token of the backend.
  *
  * @stability unstable
  * @category constructors
@@ -203,11 +206,10 @@ export const make = <Self, A>(
   Effect.gen(function*() {
     const settings = yield* SessionConfig
     const clock = yield* Clock.Clock
+    const mover = yield* LegacySession.mover(tag)
     const manager = yield* SessionManager.make(tag)
-    const cookie = SessionCookie.make({
-      ...(settings.secureTransport ? {} : { name: "session", secure: false }),
-      ...options.cookie
-    })
+    const { maxToken } = yield* SessionBackend
+    const cookie = RequestCookie.make(settings, maxToken, options.cookie, clock)
     const onError = options.onError ?? toResponse
     const clientOf = (request: HttpServerRequest.HttpServerRequest) => () => ({
       agent: request.headers["user-agent"]?.slice(0, 256),
@@ -219,28 +221,18 @@ export const make = <Self, A>(
       address: Option.getOrUndefined(request.remoteAddress)
     })
 
-    const headerOf = (change: SessionManager.TokenChange): string | undefined => {
-      if (change._tag === "Keep") return undefined
-      if (change._tag === "Revoke" || change.expiresIn === 0) return SessionCookie.clear(cookie)
-      return change.expiresIn === undefined
-        ? SessionCookie.set(cookie, change.token)
-        : SessionCookie.set(cookie, change.token, {
-          maxAge: Math.min(change.expiresIn, SessionCookie.maximumLifetime),
-          now: clock.currentTimeMillisUnsafe()
-        })
-    }
-
     const dress = (
       request: HttpServerRequest.HttpServerRequest,
       response: HttpServerResponse.HttpServerResponse,
-      change: SessionManager.TokenChange
+      change: SessionManager.TokenChange,
+      others: ReadonlyArray<string> = []
     ): HttpServerResponse.HttpServerResponse => {
       const varied = withVary(response)
-      const header = headerOf(change)
-      if (header === undefined) return varied
+      const headers = [...cookie.lines(change, request.headers["cookie"]), ...others]
+      if (headers.length === 0) return varied
       const { cookies, failed } = siblings.get(request) ?? none
-      siblings.set(request, { cookies: [...cookies, [cookie, header]], failed })
-      return withCookie(varied, cookie, header)
+      siblings.set(request, { cookies: [...cookies, ...headers], failed })
+      return headers.reduce(withCookie, varied)
     }
 
     const errorResponse = (cause: Cause.Cause<SessionError>): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
@@ -254,19 +246,26 @@ export const make = <Self, A>(
     // A pre-response handler that fails or dies would leave the request without any response.
     const commit = (
       session: SessionManager.OpenSession<A>,
-      outcome: SessionManager.Outcome
+      outcome: SessionManager.Outcome,
+      move: LegacySession.Move<A> | undefined
     ): HttpEffect.PreResponseHandler =>
     (request, response) => {
       const standing = outcome === "success" && siblings.get(request)?.failed === true ? "failure" : outcome
       const unused = !session.accessed && session.tokenChange._tag === "Keep"
-      // Most requests only read: their answer leaves without another step.
-      if (finishUnsafe(session, standing)?._tag === "Keep") {
+      // Most requests only read: their answer leaves without another step. What brings an old session may have to end it.
+      if (move === undefined && session.finishUnsafe(standing)?._tag === "Keep") {
         return Effect.succeed(unused ? response : withVary(response))
       }
       return Effect.suspend(() =>
         session.finish(standing)
       ).pipe(
-        Effect.map((change) => unused ? response : dress(request, response, change)),
+        Effect.flatMap((change) =>
+          unused
+            ? Effect.succeed(response)
+            : move === undefined
+            ? Effect.succeed(dress(request, response, change))
+            : Effect.map(move.finish, (others) => dress(request, response, change, others))
+        ),
         Effect.catchCause((cause) =>
           Effect.map(errorResponse(cause), (failed) => dress(request, instead(request, failed), session.tokenChange))
         ),
@@ -284,20 +283,17 @@ export const make = <Self, A>(
     return <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E | SessionError, R | Self>) =>
       Effect.withFiber<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest>((fiber) => {
         const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
-        const candidate = SessionCookie.read(cookie, request.headers["cookie"])
+        const candidate = cookie.read(request.headers["cookie"])
         const client = options.client === true ? clientOf(request) : undefined
         const binding = settings.binding === undefined ? undefined : bindingOf(request)
-        const session = manager.open(
-          candidate === SessionCookie.Duplicate
-            ? { rejected: "duplicate", client, binding }
-            : { token: candidate, client, binding }
-        )
+        const session = manager.open(new Incoming(request, candidate, client, binding))
+        const move = mover?.(session, request.headers["cookie"])
         const outer = fiber.context
-        fiber.setContext(Context.add(outer, tag, session))
+        fiber.setContext(Context.add(outer, tag, move?.session ?? session))
         const observed = Effect.onExitPrimitive(app, (exit) => {
           fiber.setContext(outer)
           // Only now, so that it comes after the handlers of the routes, which may use the session too.
-          HttpEffect.appendPreResponseHandlerUnsafe(outer, commit(session, outcomeOf(exit)))
+          HttpEffect.appendPreResponseHandlerUnsafe(outer, commit(session, outcomeOf(exit), move))
           return undefined
         })
         // The session is in the context, and its errors are answered: what is left of E | SessionError is E.
@@ -305,18 +301,36 @@ export const make = <Self, A>(
       })
   })
 
-// Outside of an effect nothing may throw: the request would be left without any response.
-const finishUnsafe = <A>(session: SessionManager.OpenSession<A>, outcome: SessionManager.Outcome) => {
-  try {
-    return session.finishUnsafe(outcome)
-  } catch {
-    return undefined
+/** What a request brings to its session. Whether it is activity is known once its route has said so. */
+class Incoming implements SessionManager.Request {
+  readonly token: string | undefined
+  readonly rejected: "duplicate" | undefined
+  readonly client: SessionManager.Request["client"]
+  readonly binding: SessionManager.Request["binding"]
+  readonly #request: HttpServerRequest.HttpServerRequest
+  #prefetch: boolean | undefined = undefined
+
+  constructor(
+    request: HttpServerRequest.HttpServerRequest,
+    candidate: SessionCookie.Candidate,
+    client: SessionManager.Request["client"],
+    binding: SessionManager.Request["binding"]
+  ) {
+    const isDuplicate = candidate === SessionCookie.Duplicate
+    this.token = isDuplicate ? undefined : candidate
+    this.rejected = isDuplicate ? "duplicate" : undefined
+    this.client = client
+    this.binding = binding
+    this.#request = request
+  }
+
+  get active(): boolean {
+    this.#prefetch ??= RequestClass.isPrefetch(this.#request.headers)
+    return !this.#prefetch && !RequestClass.isPassive(this.#request)
   }
 }
 
 const internalError = HttpServerResponse.empty({ status: 500, headers: { "cache-control": "no-store" } })
-
-const isSessionError = (error: unknown): error is SessionError => Predicate.isTagged(error, "SessionError")
 
 /**
  * Installs the middleware for the routes it is provided to.

@@ -299,13 +299,24 @@ describe.each(Object.entries(App.transports))("SessionMiddleware, failures, %s",
       const user = App.browser(yield* serve(App.withSession(App.routes, store)))
       yield* user.send("POST", "/login")
       const cookie = user.cookie()
-      for (const method of ["load", "destroy"] as const) {
-        store.before = fail(method)
+      for (const before of [fail("destroy"), () => unavailable()]) {
+        store.before = before
         assert.strictEqual((yield* user.send("POST", "/logout")).status, 503)
         assert.strictEqual(user.cookie(), cookie)
       }
       store.before = () => Effect.void
       assert.strictEqual(App.shown(yield* user.send("GET", "/me")).subject, "ada")
+      assert.strictEqual((yield* user.send("POST", "/logout")).status, 204)
+      assert.isUndefined(user.cookie())
+      assert.deepStrictEqual(yield* store.keys, [])
+    }))
+
+  it.effect("a session that cannot be read can be ended", () =>
+    Effect.gen(function*() {
+      const store = yield* App.makeStore()
+      const user = App.browser(yield* serve(App.withSession(App.routes, store)))
+      yield* user.send("POST", "/login")
+      store.before = fail("load")
       assert.strictEqual((yield* user.send("POST", "/logout")).status, 204)
       assert.isUndefined(user.cookie())
       assert.deepStrictEqual(yield* store.keys, [])

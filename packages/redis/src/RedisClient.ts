@@ -10,19 +10,18 @@
  * @stability unstable
  * @since 0.1.0
  */
-import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Address from "./internal/address.ts"
+import * as Client from "./internal/client.ts"
 import * as Connection from "./internal/connection.ts"
-import { classify, RedisError, type RedisErrorReason, table } from "./RedisError.ts"
+import * as Sentinel from "./internal/sentinel.ts"
+import { RedisError, type RedisErrorReason, table } from "./RedisError.ts"
 
 /**
  * Argument of a command. Bytes are sent as they are.
@@ -54,7 +53,20 @@ export type Readiness =
   | { readonly _tag: "NotReady"; readonly reason: RedisErrorReason }
 
 /**
- * Service that sends commands to a Redis server.
+ * One server, or one connection to it.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface Server {
+  /** Sends one command to this server, and waits for its reply. */
+  readonly send: (command: string, ...args: ReadonlyArray<Argument>) => Effect.Effect<Reply, RedisError>
+}
+
+/**
+ * Service that sends commands to Redis: to one server, to the master that
+ * sentinels name, or to the masters of a cluster.
  *
  * @stability unstable
  * @category services
@@ -79,7 +91,39 @@ export class RedisClient extends Context.Service<RedisClient, {
    * `MULTI`, `SUBSCRIBE` or `MONITOR`, would change it for everybody and die.
    * A command that blocks holds up all that follow.
    */
-  readonly send: (command: string, ...args: ReadonlyArray<Argument>) => Effect.Effect<Reply, RedisError>
+  readonly send: Server["send"]
+
+  /** Whether keys of different hash slots live on different servers. */
+  readonly clustered: boolean
+
+  /**
+   * Every master, for what concerns all keys: one, or all of a cluster.
+   *
+   * **Details**
+   *
+   * A command goes to that server only, and is not redirected.
+   */
+  readonly masters: Effect.Effect<ReadonlyArray<Server>, RedisError>
+
+  /**
+   * Lends a connection of its own to a master, for commands that block.
+   *
+   * **Details**
+   *
+   * It comes from a pool of `dedicatedConnections`; whoever finds it empty waits
+   * `checkoutTimeout` at most, and fails with `PoolTimeout`. It goes back when
+   * the scope closes, unless it broke or a reply is still to come: then it is
+   * closed. A command ends within `commandTimeout` after the time that it asks
+   * the server to block.
+   *
+   * **Gotchas**
+   *
+   * A command that would block without end dies. In a cluster use `dedicatedFor`.
+   */
+  readonly dedicated: Effect.Effect<Server, RedisError, Scope.Scope>
+
+  /** The same, to the master of this key. */
+  readonly dedicatedFor: (key: string) => Effect.Effect<Server, RedisError, Scope.Scope>
 
   /**
    * Checks that the server can be written to, by writing a key of one second's
@@ -95,20 +139,31 @@ export class RedisClient extends Context.Service<RedisClient, {
 }>()("@effect-session/redis/RedisClient") {}
 
 /**
- * Options of the client.
+ * Options of TLS connections, which `rediss://` asks for. Texts are PEM.
  *
  * @stability unstable
  * @category options
  * @since 0.1.0
  */
-export interface Options {
-  /**
-   * `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS,
-   * with special characters of the password percent-encoded. Certificates are
-   * checked against the certificate authorities Node knows; `NODE_EXTRA_CA_CERTS`
-   * adds one.
-   */
-  readonly url: Redacted.Redacted<string>
+export interface TlsOptions {
+  /** Certificate authorities that are trusted instead of those Node knows. */
+  readonly ca?: string | undefined
+  /** Certificate of the client, where the server asks for one. */
+  readonly cert?: string | undefined
+  /** Private key of that certificate. */
+  readonly key?: Redacted.Redacted<string> | undefined
+}
+
+/**
+ * Options of every client.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface BaseOptions {
+  /** For `rediss://`. By default certificates are checked against the authorities Node knows. */
+  readonly tls?: TlsOptions | undefined
   /** What all keys begin with, `session:` by default. The user needs write access to such keys. */
   readonly prefix?: string | undefined
   /**
@@ -119,7 +174,7 @@ export interface Options {
   /** Time to establish a connection, 2 seconds by default. */
   readonly connectTimeout?: Duration.Input | undefined
   /**
-   * Longest delay before the connection is tried again, 2 seconds by default.
+   * Longest delay before the connection is tried again, 1 second by default.
    * Delays are drawn evenly between zero and a limit that doubles from 100
    * milliseconds up to this one.
    */
@@ -137,53 +192,77 @@ export interface Options {
   readonly onUnavailableAtStart?: "fail" | "wait" | "continue" | undefined
   /** How long `wait` waits, 30 seconds by default. */
   readonly startTimeout?: Duration.Input | undefined
+  /** How many connections `dedicated` lends at once, 5 by default. They are opened when needed. */
+  readonly dedicatedConnections?: number | undefined
+  /** How long `dedicated` waits for one of them, 5 seconds by default. */
+  readonly checkoutTimeout?: Duration.Input | undefined
 }
-
-const positiveMillis = (name: string, input: Duration.Input): number => {
-  const millis = Duration.toMillis(Duration.fromInputUnsafe(input))
-  if (!Number.isFinite(millis) || millis < 1) {
-    throw new RangeError(`RedisClient: ${name} must be finite and at least 1 millisecond`)
-  }
-  return millis
-}
-
-const shortestReconnectLimit = 100
-
-// Their effect would outlast the command, on a connection that everybody shares.
-const stateful: ReadonlySet<string> = new Set(
-  [
-    "MULTI EXEC DISCARD WATCH UNWATCH",
-    "SUBSCRIBE PSUBSCRIBE SSUBSCRIBE UNSUBSCRIBE PUNSUBSCRIBE SUNSUBSCRIBE",
-    "AUTH HELLO MONITOR QUIT RESET SELECT"
-  ].flatMap((names) => names.split(" "))
-)
-
-const toReply = (value: unknown): Reply => {
-  if (value === null || typeof value === "number" || Buffer.isBuffer(value)) return value
-  if (Array.isArray(value)) return value.map(toReply)
-  // An error among the elements of an array, or nothing RESP2 can say.
-  throw value
-}
-
-// The driver would send other views than its own as text.
-const toBytes = (argument: Argument): string | Buffer =>
-  typeof argument === "string" || Buffer.isBuffer(argument)
-    ? argument
-    : Buffer.from(argument.buffer, argument.byteOffset, argument.byteLength)
-
-// As seen by a command that comes while there is no connection: it was not sent.
-const whileDown = (reason: RedisErrorReason): RedisErrorReason =>
-  reason._tag === "ConnectionLost" || reason._tag === "Timeout"
-    ? { ...table.NotConnected, code: reason.code }
-    : { ...reason, outcomeUnknown: false }
 
 /**
- * Creates a client whose connection lives in the current scope.
+ * What options are when they are not given.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export const defaults: typeof Client.defaults = Client.defaults
+
+/**
+ * Options of the client of one server.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options extends BaseOptions {
+  /**
+   * `redis://[user:password@]host[:port][/database]`, or `rediss://` for TLS,
+   * with special characters of the password percent-encoded.
+   */
+  readonly url: Redacted.Redacted<string>
+}
+
+/**
+ * Options of the client of the master that sentinels name.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface SentinelOptions extends BaseOptions {
+  /**
+   * As for one server, with the name of the master as its host and without a
+   * port: `redis://[user:password@]mymaster[/database]`.
+   */
+  readonly url: Redacted.Redacted<string>
+  /** Urls of the sentinels, each with its own user and password, if it asks for them. Name them all. */
+  readonly sentinels: ReadonlyArray<Redacted.Redacted<string>>
+}
+
+/**
+ * Options of the client of a cluster.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface ClusterOptions extends BaseOptions {
+  /**
+   * Urls of some nodes, without a database. The others are found through them,
+   * and take the same user and password.
+   */
+  readonly nodes: ReadonlyArray<Redacted.Redacted<string>>
+}
+
+const invalidUrl = new RedisError({ reason: table.InvalidUrl, command: undefined })
+
+/**
+ * Creates a client of one server whose connections live in the current scope.
  *
  * **Details**
  *
  * Closing the scope takes no more commands, lets those in flight end within
- * their time limit, and closes the connection.
+ * their time limit, and closes the connections.
  *
  * @stability unstable
  * @category constructors
@@ -191,109 +270,48 @@ const whileDown = (reason: RedisErrorReason): RedisErrorReason =>
  */
 export const make: (options: Options) => Effect.Effect<RedisClient["Service"], RedisError, Scope.Scope> = Effect
   .fnUntraced(function*(options: Options) {
-    const address = Connection.parseUrl(Redacted.value(options.url))
-    if (address === undefined) return yield* new RedisError({ reason: table.InvalidUrl, command: undefined })
-    const prefix = options.prefix ?? "session:"
-    const timeouts: Connection.Timeouts = {
-      command: positiveMillis("commandTimeout", options.commandTimeout ?? "1 second"),
-      connect: positiveMillis("connectTimeout", options.connectTimeout ?? "2 seconds")
-    }
-    const maxDelay = positiveMillis("maxReconnectDelay", options.maxReconnectDelay ?? "2 seconds")
-    const startTimeout = positiveMillis("startTimeout", options.startTimeout ?? "30 seconds")
-    const atStart = options.onUnavailableAtStart ?? "fail"
-
-    const started = yield* Deferred.make<void, RedisError>()
-    const drained = yield* Deferred.make<void>()
-    let connection: Connection.Connection | undefined
-    let down: RedisErrorReason = table.NotConnected
-    let openedAt: bigint | undefined
-    let inFlight = 0
-    let closing = false
-
-    const life = Effect.scoped(Effect.gen(function*() {
-      const opened = yield* Connection.open(address, timeouts)
-      openedAt = yield* Clock.monotonicTimeNanos
-      down = table.NotConnected
-      if (!closing) connection = opened
-      yield* Deferred.succeed(started, undefined)
-      return yield* opened.closed
-    })).pipe(
-      Effect.catch((reason) => {
-        const giveUp = atStart === "fail" || !reason.infrastructure
-        if (!giveUp && atStart === "wait") return Effect.succeed(reason)
-        const first = giveUp
-          ? Deferred.fail(started, new RedisError({ reason: whileDown(reason), command: undefined }))
-          : Deferred.succeed(started, undefined)
-        return Effect.as(first, reason)
-      }),
-      Effect.onExit((exit) =>
-        Effect.sync(() => {
-          connection = undefined
-          if (Exit.isSuccess(exit)) down = whileDown(exit.value)
-        })
-      )
-    )
-
-    const supervise = Effect.gen(function*() {
-      let limit = shortestReconnectLimit
-      while (true) {
-        openedAt = undefined
-        yield* life
-        // A connection that ends soon is no recovery: a replica, say, that loses it with every write.
-        if (openedAt !== undefined && Number((yield* Clock.monotonicTimeNanos) - openedAt) / 1e6 >= maxDelay) {
-          limit = shortestReconnectLimit
-        }
-        const delay = (yield* Random.next) * Math.min(limit, maxDelay)
-        limit = Math.min(limit * 2, maxDelay)
-        yield* Effect.sleep(delay)
-      }
+    const address = Address.parse(options.url, options.tls)
+    if (address === undefined) return yield* invalidUrl
+    const settings = Client.settingsOf(options)
+    return yield* Client.single(settings, {
+      open: Connection.open(address, settings.timeouts),
+      changed: Effect.never
     })
-
-    yield* Effect.forkScoped(supervise)
-    yield* Effect.addFinalizer(() =>
-      Effect.suspend(() => {
-        closing = true
-        connection = undefined
-        down = table.NotConnected
-        return inFlight === 0 ? Effect.void : Deferred.await(drained)
-      })
-    )
-
-    const failed = (command: string, reason: RedisErrorReason) => Effect.fail(new RedisError({ reason, command }))
-
-    const send = (name: string, ...args: ReadonlyArray<Argument>): Effect.Effect<Reply, RedisError> =>
-      Effect.callback((resume) => {
-        // Upper case is also what keeps the driver from reshaping replies.
-        const command = name.toUpperCase()
-        if (stateful.has(command)) {
-          return resume(Effect.die(new RangeError(`RedisClient.send: ${command} would change the shared connection`)))
-        }
-        const promise = connection?.call(command, args.map(toBytes))
-        if (promise === undefined) return resume(failed(command, down))
-        inFlight++
-        promise.then(toReply).then(Effect.succeed, (cause) => failed(command, classify(cause))).then((exit) => {
-          inFlight--
-          if (closing && inFlight === 0) Deferred.doneUnsafe(drained, Effect.void)
-          resume(exit)
-        })
-      })
-
-    const ready = send("SET", `${prefix}ready`, "1", "PX", "1000").pipe(
-      Effect.match({
-        onSuccess: (): Readiness => ({ _tag: "Ready" }),
-        onFailure: ({ reason }): Readiness => ({ _tag: "NotReady", reason })
-      })
-    )
-
-    const start = Deferred.await(started)
-    yield* atStart !== "wait" ? start : start.pipe(
-      Effect.timeoutOrElse({
-        duration: startTimeout,
-        orElse: () => Effect.suspend(() => Effect.fail(new RedisError({ reason: down, command: undefined })))
-      })
-    )
-    return RedisClient.of({ prefix, send, ready })
   })
+
+/**
+ * Creates a client of the master that sentinels name. It lives in the current
+ * scope, as that of one server does.
+ *
+ * @stability unstable
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeSentinel: (
+  options: SentinelOptions
+) => Effect.Effect<RedisClient["Service"], RedisError, Scope.Scope> = Effect.fnUntraced(function*(options) {
+  const master = Address.parse(options.url, options.tls)
+  const sentinels = Address.parseAll(options.sentinels, options.tls, 26_379)
+  if (master === undefined || sentinels === undefined) return yield* invalidUrl
+  const settings = Client.settingsOf(options)
+  return yield* Client.single(settings, yield* Sentinel.make(sentinels, master, settings.timeouts))
+})
+
+/**
+ * Creates a client of a cluster. It lives in the current scope, as that of one
+ * server does.
+ *
+ * @stability unstable
+ * @category constructors
+ * @since 0.1.0
+ */
+export const makeCluster: (
+  options: ClusterOptions
+) => Effect.Effect<RedisClient["Service"], RedisError, Scope.Scope> = Effect.fnUntraced(function*(options) {
+  const nodes = Address.parseAll(options.nodes, options.tls, 6379)
+  if (nodes === undefined) return yield* invalidUrl
+  return yield* Client.clustered(Client.settingsOf(options), nodes)
+})
 
 /**
  * Provides a client of one server.
@@ -306,13 +324,111 @@ export const layer = (options: Options): Layer.Layer<RedisClient, RedisError> =>
   Layer.effect(RedisClient, make(options))
 
 /**
- * Provides a client of one server from wrapped configuration options.
+ * Provides a client of one server from wrapped configuration options. The url
+ * is read from `REDIS_URL` by default.
  *
  * @stability unstable
  * @category layers
  * @since 0.1.0
  */
 export const layerConfig = (
-  options: Config.Wrap<Options>
+  options: Config.Wrap<Partial<Options>> = {}
 ): Layer.Layer<RedisClient, RedisError | Config.ConfigError> =>
-  Layer.effect(RedisClient, Effect.flatMap(Config.unwrap(options), make))
+  Layer.effect(
+    RedisClient,
+    Effect.gen(function*() {
+      const given = yield* Config.unwrap<Partial<Options>>(options)
+      return yield* make({ ...given, url: given.url ?? (yield* Config.Redacted("REDIS_URL")) })
+    })
+  )
+
+/**
+ * Provides a client of the master that sentinels name, through failovers.
+ *
+ * **Details**
+ *
+ * Every sentinel is asked about twice a second, each on a connection of its own.
+ * When they name another master, the connection to the old one is closed and
+ * commands in flight fail with an unknown outcome. A server that calls itself a
+ * replica is not used. While no sentinel answers the master stays in use.
+ *
+ * **Gotchas**
+ *
+ * Redis replicates asynchronously: what a master acknowledged just before a
+ * failover may be gone after it, a deletion included.
+ *
+ * @stability unstable
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSentinel = (options: SentinelOptions): Layer.Layer<RedisClient, RedisError> =>
+  Layer.effect(RedisClient, makeSentinel(options))
+
+/**
+ * Provides a client of the master that sentinels name, from wrapped
+ * configuration options. The url is read from `REDIS_URL` by default, and those
+ * of the sentinels, with commas between them, from `REDIS_SENTINELS`.
+ *
+ * @stability unstable
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerSentinelConfig = (
+  options: Config.Wrap<Partial<SentinelOptions>> = {}
+): Layer.Layer<RedisClient, RedisError | Config.ConfigError> =>
+  Layer.effect(
+    RedisClient,
+    Effect.gen(function*() {
+      const given = yield* Config.unwrap<Partial<SentinelOptions>>(options)
+      return yield* makeSentinel({
+        ...given,
+        url: given.url ?? (yield* Config.Redacted("REDIS_URL")),
+        sentinels: given.sentinels ?? (yield* urls("REDIS_SENTINELS"))
+      })
+    })
+  )
+
+/**
+ * Provides a client of a Redis Cluster.
+ *
+ * **Details**
+ *
+ * Commands go to the master of their first key; those without a key to any
+ * master. Replicas are never read. Where a master sends a command on, with
+ * `MOVED` or `ASK`, it is followed within `commandTimeout`, five times at most.
+ * A master that is gone fails the commands of its slots only, until the cluster
+ * names another one.
+ *
+ * **Gotchas**
+ *
+ * Keys of one command must share a hash slot, else it fails with `CrossSlot`.
+ *
+ * @stability unstable
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerCluster = (options: ClusterOptions): Layer.Layer<RedisClient, RedisError> =>
+  Layer.effect(RedisClient, makeCluster(options))
+
+/**
+ * Provides a client of a Redis Cluster from wrapped configuration options. The
+ * urls of its nodes are read from `REDIS_NODES` by default, with commas between
+ * them.
+ *
+ * @stability unstable
+ * @category layers
+ * @since 0.1.0
+ */
+export const layerClusterConfig = (
+  options: Config.Wrap<Partial<ClusterOptions>> = {}
+): Layer.Layer<RedisClient, RedisError | Config.ConfigError> =>
+  Layer.effect(
+    RedisClient,
+    Effect.gen(function*() {
+      const given = yield* Config.unwrap<Partial<ClusterOptions>>(options)
+      return yield* makeCluster({ ...given, nodes: given.nodes ?? (yield* urls("REDIS_NODES")) })
+    })
+  )
+
+const urls = (name: string) =>
+  Config.map(Config.Redacted(name), (list) => Redacted.value(list).split(",").map((url) => Redacted.make(url.trim())))

@@ -24,6 +24,8 @@ import { ReplyError } from "ioredis"
  */
 export type Tag =
   | "NotConnected"
+  | "PoolTimeout"
+  | "NoMaster"
   | "ConnectionLost"
   | "Timeout"
   | "Protocol"
@@ -36,6 +38,7 @@ export type Tag =
   | "ClusterDown"
   | "TryAgain"
   | "Moved"
+  | "Redirected"
   | "CrossSlot"
   | "Misconf"
   | "OutOfMemory"
@@ -111,6 +114,8 @@ const lasting = { infrastructure: true } as const
  */
 export const table: { readonly [T in Tag]: Reason<T> } = {
   NotConnected: reason("NotConnected", passing, "there is no connection; the command was not sent"),
+  PoolTimeout: reason("PoolTimeout", { transient: true }, "all dedicated connections are in use"),
+  NoMaster: reason("NoMaster", {}, "the sentinels know no master of the name that is the host of the url"),
   ConnectionLost: reason("ConnectionLost", cut, "the connection was lost before the reply"),
   Timeout: reason("Timeout", cut, "there was no reply in time"),
   Protocol: reason("Protocol", { infrastructure: true, outcomeUnknown: true }, "the reply could not be understood"),
@@ -122,7 +127,8 @@ export const table: { readonly [T in Tag]: Reason<T> } = {
   NoReplicas: reason("NoReplicas", passing, "too few replicas follow the server for it to write", "NOREPLICAS"),
   ClusterDown: reason("ClusterDown", passing, "the cluster does not serve the key's slot", "CLUSTERDOWN"),
   TryAgain: reason("TryAgain", { transient: true }, "the keys' slot is being moved", "TRYAGAIN"),
-  Moved: reason("Moved", {}, "the key lives on another node of a cluster", "MOVED"),
+  Moved: reason("Moved", {}, "the key lives on another node; the server is part of a cluster", "MOVED"),
+  Redirected: reason("Redirected", passing, "the cluster sent the command from node to node"),
   CrossSlot: reason("CrossSlot", {}, "the keys are not in one slot; give them a common hash tag", "CROSSSLOT"),
   Misconf: reason("Misconf", lasting, "the server cannot persist its data and does not write", "MISCONF"),
   OutOfMemory: reason("OutOfMemory", lasting, "the server is at its memory limit and does not write", "OOM"),

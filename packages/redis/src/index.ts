@@ -1,2 +1,5 @@
 export * as RedisClient from "./RedisClient.ts"
 export * as RedisError from "./RedisError.ts"
+export * as RedisRevocations from "./RedisRevocations.ts"
+export * as RedisStore from "./RedisStore.ts"
+export * as SessionStream from "./SessionStream.ts"

@@ -198,7 +198,7 @@ describe("faults", () => {
         Effect.provideService(Clock.Clock, recording)
       )
       yield* Latch.await(enough)
-      assert.deepStrictEqual(delays, [50, 100, 200, 400, 800, 1000, 1000])
+      assert.deepStrictEqual(delays, [50, 100, 200, 400, 500, 500, 500])
     }))
 })
 
@@ -350,6 +350,42 @@ describe("start", () => {
       }
     }))
 
+  it.live("a certificate authority of one's own is trusted, and the server may ask for a certificate", () =>
+    Effect.gen(function*() {
+      const tlsPort = String(yield* RedisServer.freePort)
+      const directory = yield* Effect.acquireRelease(
+        Effect.sync(() => mkdtempSync(join(tmpdir(), "redis-tls-"))),
+        (directory) => Effect.sync(() => rmSync(directory, { recursive: true }))
+      )
+      const [certificate, key] = [join(directory, "cert.pem"), join(directory, "key.pem")]
+      const request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost"
+      const names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+      execFileSync("openssl", [...request.split(" "), "-addext", names, "-out", certificate, "-keyout", key], {
+        stdio: "ignore"
+      })
+      yield* RedisServer.make(
+        "--tls-port",
+        tlsPort,
+        "--tls-cert-file",
+        certificate,
+        "--tls-key-file",
+        key,
+        "--tls-ca-cert-file",
+        certificate
+      )
+      const ca = readFileSync(certificate, "utf8")
+      const connect = (tls?: RedisClient.TlsOptions) =>
+        client({ url: Redacted.make(`rediss://localhost:${tlsPort}`), tls })
+      assert.strictEqual(yield* tagOf(connect()), "NotConnected")
+      assert.include(["NotConnected", "ConnectionLost"], yield* tagOf(connect({ ca })))
+      const redis = yield* connect({ ca, cert: ca, key: Redacted.make(readFileSync(key, "utf8")) })
+      assert.strictEqual(String(yield* redis.send("PING")), "PONG")
+      assert.strictEqual(
+        String(yield* Effect.scoped(Effect.flatMap(redis.dedicated, ({ send }) => send("PING")))),
+        "PONG"
+      )
+    }))
+
   it.live("layerConfig reads the url", () =>
     Effect.gen(function*() {
       const server = yield* RedisServer.make()
@@ -361,6 +397,27 @@ describe("start", () => {
         )
       )
       assert.strictEqual(String(reply), "PONG")
+    }))
+
+  it.live("layerConfig reads REDIS_URL when it is told nothing", () =>
+    Effect.gen(function*() {
+      const server = yield* RedisServer.make()
+      const provide = (config: Record<string, string>) =>
+        RedisClient.RedisClient.use((redis) => redis.send("PING")).pipe(
+          Effect.provide(RedisClient.layerConfig()),
+          Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromUnknown(config))
+        )
+      assert.strictEqual(String(yield* provide({ REDIS_URL: Redacted.value(server.url) })), "PONG")
+      assert.strictEqual((yield* Effect.flip(provide({})))._tag, "ConfigError")
+    }))
+
+  it.live("masters are the one server", () =>
+    Effect.gen(function*() {
+      const redis = yield* client({ url: (yield* RedisServer.make()).url })
+      assert.isFalse(redis.clustered)
+      const masters = yield* redis.masters
+      assert.strictEqual(masters.length, 1)
+      assert.strictEqual(String(yield* masters[0].send("PING")), "PONG")
     }))
 
   it.live("dies on a time limit that is none", () =>

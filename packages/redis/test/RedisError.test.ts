@@ -224,6 +224,7 @@ describe("classify", () => {
       "InvalidUrl",
       "Moved",
       "NoAuth",
+      "NoMaster",
       "NoPermission",
       "NoScript",
       "Rejected",

@@ -1,10 +1,11 @@
 import * as Effect from "effect/Effect"
 import * as CommitPlan from "../CommitPlan.ts"
 import type { Applied } from "../SessionBackend.ts"
-import { type Binding, type Envelope, format } from "../SessionData.ts"
+import { type Binding, type Envelope, format, type Written } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
 import type { Payload } from "../SessionStore.ts"
-import type { Mark, SessionState, Snapshot } from "./sessionState.ts"
+import type { Mark, SessionState } from "./sessionState.ts"
+import type { Snapshot } from "./snapshot.ts"
 
 const done: Effect.Effect<void> = Effect.void
 const utf8 = new TextEncoder()
@@ -13,6 +14,8 @@ const utf8 = new TextEncoder()
 interface Attempt<A> {
   readonly snapshot: Snapshot<A>
   readonly envelope: Envelope<A>
+  /** The envelope as it shall be stored, unless a step adds to it. */
+  readonly written: Written<A> | undefined
   /** What of the recorded the attempt covers. */
   readonly mark: Mark
   readonly mayRenewByAge: boolean
@@ -35,7 +38,8 @@ export const commit = <A>(
   if (current === undefined && !state.hasRecorded()) return done
   const initialPayload = stays ? undefined : data.encode(state.initial()) ?? ""
   const unchanged = stays ? current.record.payload : initialPayload
-  const payload = state.changes.length === 0 ? unchanged : data.encode(envelope)
+  const written = state.changes.length === 0 ? undefined : data.write(envelope)
+  const payload = state.changes.length === 0 ? unchanged : written?.payload
   if (payload === undefined) {
     const refused = state.refuse(new SessionError.Invalid({ problem: "encoding" }))
     if (!state.ended) return refused
@@ -47,6 +51,7 @@ export const commit = <A>(
   }
   const plan = CommitPlan.make({
     current,
+    unread: snapshot.unread,
     ended: state.ended,
     identity: state.identity,
     payload,
@@ -61,8 +66,12 @@ export const commit = <A>(
     now: state.now(),
     settings: state.runtime.settings
   })
-  if (plan._tag === "ReadOnly") return Effect.asVoid(over(state))
-  const attempt = { snapshot, envelope, mark: state.mark, mayRenewByAge, retries }
+  if (plan._tag === "ReadOnly") {
+    return current?.alias === undefined
+      ? state.refuse(new SessionError.Unavailable({ applied: "no" }))
+      : Effect.asVoid(over(state))
+  }
+  const attempt = { snapshot, envelope, written, mark: state.mark, mayRenewByAge, retries }
   return state.ended && plan.steps[0]?._tag !== "Destroy"
     ? Effect.andThen(Effect.sync(() => noteEnd(state)), Effect.suspend(() => carryOut(state, attempt, plan.steps, 0)))
     : carryOut(state, attempt, plan.steps, 0)
@@ -102,9 +111,8 @@ const perform = <A>(
 ): Effect.Effect<void, SessionError.SessionError> => {
   const { backend, clock, observer, settings } = state.runtime
   const envelope = withClient(state, attempt, steps[index], binding)
-  const step = envelope === attempt.envelope
-    ? steps[index]
-    : rewrite(steps[index], state.runtime.definition.data.encode(envelope))
+  const written = envelope === attempt.envelope ? attempt.written : state.runtime.definition.data.write(envelope)
+  const step = written === attempt.written ? steps[index] : rewrite(steps[index], written?.payload)
   const size = exceeding(step, settings.maxPayload)
   if (size !== undefined) {
     return state.refuse(new SessionError.TooLarge({ actual: size, maximum: settings.maxPayload }))
@@ -112,11 +120,17 @@ const perform = <A>(
   const started = clock.currentTimeMillisUnsafe()
   const answered = Effect.match(backend.apply(step), {
     // Activity that could not be recorded takes nothing from the answer, which is complete and true.
-    onFailure: (error): Effect.Effect<void, SessionError.SessionError> =>
-      step._tag === "Touch" ? state.observe("error", { reason: error.reason._tag }) : state.unavailable(error),
+    onFailure: (error): Effect.Effect<void, SessionError.SessionError> => {
+      if (step._tag === "Touch") return state.observe("error", { reason: error.reason._tag })
+      // The end is written down: this client is signed out, whatever the store still has to confirm.
+      if (step._tag === "Destroy" && error.reason.queued === true) noteEnd(state)
+      return step._tag === "Destroy"
+        ? Effect.andThen(Effect.logError("The store has not confirmed the end of a session"), state.unavailable(error))
+        : state.unavailable(error)
+    },
     onSuccess: (applied): Effect.Effect<void, SessionError.SessionError> => {
       observer.storeTime(clock.currentTimeMillisUnsafe() - started)
-      const reported = report(state, { ...attempt, envelope }, step, applied, index + 1 === steps.length)
+      const reported = report(state, { ...attempt, envelope, written }, step, applied, index + 1 === steps.length)
       return reported === done
         ? carryOut(state, attempt, steps, index + 1)
         : Effect.flatMap(reported, (finished) => finished === true ? done : carryOut(state, attempt, steps, index + 1))
@@ -135,10 +149,11 @@ const report = <A>(
   applied: Applied,
   last: boolean
 ): Effect.Effect<true | void, SessionError.SessionError> => {
-  const { backend, observer, settings } = state.runtime
+  const { backend, definition, observer, settings } = state.runtime
   switch (applied._tag) {
     case "Stored": {
       const { evicted, key, record, token } = applied
+      if (attempt.written !== undefined) definition.data.remember(key, attempt.written, attempt.envelope)
       const { subject } = record
       const covered = state.endings === attempt.mark.endings ? state.changes.slice(0, attempt.mark.changes) : []
       if (step._tag === "Create") state.created = true

@@ -5,7 +5,6 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Base64Url from "effect/encoding/Base64Url"
 import type { Current, Step } from "../CommitPlan.ts"
 import type { Options } from "../CookieStore.ts"
 import { Crypto } from "../Crypto.ts"
@@ -29,6 +28,9 @@ const longest = 400 * 24 * 60 * 60 * 1000
 const rejected: Found = Object.freeze({ _tag: "Rejected" })
 const gone: Applied = Object.freeze({ _tag: "Gone" })
 const untouched: Applied = Object.freeze({ _tag: "Touched", live: false })
+// The authentication tag: a shorter text to find a token by, which no two of them share.
+const tail = (token: string): string => token.slice(-22)
+
 const noEvictions: ReadonlyArray<string> = Object.freeze([])
 
 // What a caller does to its octets must not change what is remembered.
@@ -62,7 +64,8 @@ export const make: (
   }
   if (problems.length > 0) return yield* new SessionConfigError({ problems })
 
-  const known = new Generations<recordCodec.Held>(remembered, maxCharacters)
+  const known = new Generations<{ readonly token: string; readonly held: recordCodec.Held }>(remembered, maxCharacters)
+  const remember = (token: string, held: recordCodec.Held) => known.set(tail(token), { token, held }, token.length)
 
   // An epoch is remembered for so long: a session that lived longer could outlive its revocation.
   const bounded = (record: SessionRecord): SessionRecord => {
@@ -73,13 +76,14 @@ export const make: (
 
   const open = (token: string): Effect.Effect<recordCodec.Held | undefined> => {
     if (token.length === 0 || token.length > maxToken) return Effect.undefined
-    const held = known.get(token)
-    if (held !== undefined) return Effect.succeed(held)
+    const entry = known.get(tail(token))
+    if (entry !== undefined && entry.token === token) return Effect.succeed(entry.held)
     const sealed = canonicalBase64.decode(token)
     if (sealed === undefined) return Effect.undefined
     return Effect.mapEager(crypto.open(place, sealed), (opened) => {
       const held = opened && recordCodec.decode(opened.plaintext)
-      if (held !== undefined) known.set(token, held)
+      // Encoded anew: a text cut out of a header would keep the whole header.
+      if (held !== undefined) remember(canonicalBase64.encode(sealed), held)
       return held
     })
   }
@@ -89,8 +93,8 @@ export const make: (
     return Effect.map(crypto.seal(place, recordCodec.encode({ key, record })), (sealed): Applied => {
       const actual = canonicalBase64.encodedLength(sealed.length)
       if (actual > maxToken) return { _tag: "TooLarge", actual, maximum: maxToken }
-      const token = Base64Url.encode(sealed)
-      known.set(token, { key, record: own(record) })
+      const token = canonicalBase64.encode(sealed)
+      remember(token, { key, record: own(record) })
       return { _tag: "Stored", token, key, record, evicted: noEvictions }
     })
   }
@@ -230,6 +234,7 @@ export const make: (
 
   return SessionBackend.of({
     name: "cookie",
+    maxToken,
     load: (token) =>
       Effect.flatMapEager(open(token), (opened): Effect.Effect<Found, SessionStoreError> => {
         if (opened === undefined) return Effect.succeed(rejected)

@@ -95,18 +95,22 @@ export const make = (table: SessionTable, clock: Clock.Clock): SessionStore["Ser
         const slot = liveSlot(key, now)
         if (slot === undefined) return { _tag: "Gone" }
         if (table.versionOf(slot) !== expectedVersion) return { _tag: "Conflict" }
-        const record: SessionRecord = table.read(slot)
-        table.write(slot, {
-          ...record,
-          version: record.version + 1,
-          lastSeenAt: change.active ? Math.max(record.lastSeenAt, now) : record.lastSeenAt,
+        const before = table.read(slot)
+        const record: SessionRecord = {
+          version: before.version + 1,
+          createdAt: before.createdAt,
+          issuedAt: before.issuedAt,
+          authenticatedAt: before.authenticatedAt,
+          lastSeenAt: change.active ? Math.max(before.lastSeenAt, now) : before.lastSeenAt,
           idleTimeout: change.idleTimeout,
-          expiresAt: change.lifetime === undefined ? record.expiresAt : now + change.lifetime,
+          expiresAt: change.lifetime === undefined ? before.expiresAt : now + change.lifetime,
+          subject: before.subject,
           format: change.format,
           payload: change.payload
-        })
+        }
+        table.write(slot, record)
         table.use(slot)
-        return { _tag: "Saved", record: table.read(slot) }
+        return { _tag: "Saved", record: typeof record.payload === "string" ? record : table.read(slot) }
       }),
 
     touch: (key) =>

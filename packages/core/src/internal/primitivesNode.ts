@@ -114,7 +114,8 @@ const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.by
 /** @internal */
 export const sodiumXchacha = (sodium: Sodium): Aead.Implementation => ({
   encrypt: (key, nonce, plaintext, aad) => {
-    const body = Buffer.allocUnsafeSlow(plaintext.length + 16)
+    // From Node's pool: it is copied into the sealed value, and nothing in it is secret.
+    const body = Buffer.allocUnsafe(plaintext.length + 16)
     sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(
       body,
       buffer(plaintext),
@@ -156,21 +157,20 @@ const isSodium = (u: unknown): u is Sodium =>
   typeof u === "object" && u !== null && "crypto_aead_xchacha20poly1305_ietf_encrypt" in u &&
   "crypto_aead_xchacha20poly1305_ietf_decrypt" in u
 
-// In a variable, so that neither compilers nor bundlers look for a package that need not be there.
-const sodiumPackage: string = "sodium-native"
-
 /**
  * Looks for libsodium: `undefined` where the optional peer is not installed, or
  * has no build for this machine.
  *
  * @internal
  */
-export const loadSodium: Effect.Effect<Sodium | undefined> = Effect.promise(() =>
-  import(sodiumPackage).then(
-    (module: { readonly default?: unknown }) => isSodium(module.default) ? module.default : undefined,
-    () => undefined
+// By a variable, so that neither compilers nor bundlers look for a package that need not be there.
+export const loadSodium = (name: string = "sodium-native"): Effect.Effect<Sodium | undefined> =>
+  Effect.promise(() =>
+    import(name).then(
+      (module: { readonly default?: unknown }) => isSodium(module.default) ? module.default : undefined,
+      () => undefined
+    )
   )
-)
 
 const portableXchacha = (): Aead.Implementation => {
   const { implementation } = Aead.xchacha20Poly1305

@@ -29,6 +29,7 @@ const text = 0
 const octets = 1
 
 const lineEnd = 10
+const textDigit = 48
 const utf8 = new TextEncoder()
 // A payload may begin with a byte order mark.
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
@@ -36,20 +37,12 @@ const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 /** @internal */
 export const encode = ({ key, record }: Held): Uint8Array => {
   const { authenticatedAt, createdAt, payload } = record
-  const head = JSON.stringify([
-    version,
-    key,
-    record.version,
-    createdAt,
-    record.issuedAt - createdAt,
-    authenticatedAt === undefined ? null : authenticatedAt - createdAt,
-    record.lastSeenAt,
-    record.idleTimeout,
-    record.expiresAt - createdAt,
-    record.subject ?? null,
-    record.format,
-    typeof payload === "string" ? text : octets
-  ])
+  // Written out: it is several times faster than a list through JSON.stringify.
+  const head = `[${version},${JSON.stringify(key)},${record.version},${createdAt},${record.issuedAt - createdAt},` +
+    `${authenticatedAt === undefined ? null : authenticatedAt - createdAt},${record.lastSeenAt},` +
+    `${record.idleTimeout},${record.expiresAt - createdAt},` +
+    `${record.subject === undefined ? null : JSON.stringify(record.subject)},${record.format},` +
+    `${typeof payload === "string" ? text : octets}]`
   if (typeof payload === "string") return utf8.encode(`${head}\n${payload}`)
   const line = utf8.encode(`${head}\n`)
   const whole = new Uint8Array(line.length + payload.length)
@@ -58,9 +51,9 @@ export const encode = ({ key, record }: Held): Uint8Array => {
   return whole
 }
 
-const parse = (line: Uint8Array): unknown => {
+const parse = (line: string): unknown => {
   try {
-    return JSON.parse(strictUtf8.decode(line))
+    return JSON.parse(line)
   } catch {
     return undefined
   }
@@ -84,7 +77,12 @@ const isPositive = (value: unknown): value is number => isInteger(value) && valu
  */
 export const decode = (plaintext: Uint8Array): Held | undefined => {
   const end = plaintext.indexOf(lineEnd)
-  const head = end < 0 ? undefined : parse(plaintext.subarray(0, end))
+  if (end < 2) return undefined
+  // The last number of the line: of text, all is decoded at once.
+  const isText = plaintext[end - 2] === textDigit
+  const decoded = decodeText(isText ? plaintext : plaintext.subarray(0, end))
+  const line = decoded === undefined || !isText ? decoded : decoded.slice(0, decoded.indexOf("\n"))
+  const head = line === undefined ? undefined : parse(line)
   if (!Array.isArray(head) || head.length !== 12 || head[0] !== version) return undefined
   const [, key, revision, createdAt, issued, authenticated, lastSeenAt, idleTimeout, lifetime, subject, format, kind] =
     head as ReadonlyArray<unknown>
@@ -93,8 +91,11 @@ export const decode = (plaintext: Uint8Array): Held | undefined => {
   if (authenticated !== null && !isInteger(authenticated)) return undefined
   if (subject !== null && (typeof subject !== "string" || subject.length === 0)) return undefined
   if ((subject === null) !== (authenticated === null) || !isInteger(format)) return undefined
-  const rest = plaintext.subarray(end + 1)
-  const payload = kind === text ? decodeText(rest) : kind === octets ? new Uint8Array(rest) : undefined
+  const payload = kind === text && isText
+    ? decoded?.slice((line?.length ?? 0) + 1)
+    : kind === octets
+    ? new Uint8Array(plaintext.subarray(end + 1))
+    : undefined
   if (payload === undefined) return undefined
   return {
     key,

@@ -1,3 +1,4 @@
+import * as Clock from "effect/Clock"
 import * as Mac from "effect/crypto/Mac"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
@@ -32,6 +33,12 @@ interface MessageKey {
   seals: number
 }
 
+/** What was authenticated last. */
+interface Bound extends SealedFormat.SealContext {
+  readonly prefix: Uint8Array
+  readonly data: Uint8Array
+}
+
 interface Root {
   readonly id: string
   readonly hkdf: { readonly [S in SealedFormat.Suite]: Hkdf }
@@ -49,6 +56,12 @@ const sealsPerSalt = 2 ** 28
 
 // One for each process whose values come back, within reason.
 const rememberedKeys = 256
+
+// One draw from the system costs as much as the seal of a short value, however many octets it is. Seals that follow
+// each other at once share a draw. What is left over is not kept: a process that goes on twice from one snapshot of its
+// memory would use it twice.
+const noncesPerDraw = 64
+const drawAge = 5
 
 const samePrefix = (a: Uint8Array, b: Uint8Array): boolean => {
   for (let i = 0; i < SealedFormat.prefixLength; i++) {
@@ -73,6 +86,7 @@ export const make: (
     const { suite } = yield* SessionConfig
     const { keys, newest } = yield* KeyRing
     const random = yield* SecureRandom.SecureRandom
+    const clock = yield* Clock.Clock
     const { nonceLength } = SealedFormat.layouts[suite]
 
     const roots = new Map<number, Root>()
@@ -116,6 +130,21 @@ export const make: (
       )
     })
 
+    // A cookie has the same context each time, and a record that is read is often written next. Ciphers only read it.
+    let last: Bound | undefined
+    const bind = (
+      prefix: Uint8Array,
+      { key, place, purpose }: SealedFormat.SealContext
+    ): Uint8Array | undefined => {
+      if (
+        last !== undefined && last.prefix === prefix && last.key === key && last.place === place &&
+        last.purpose === purpose
+      ) return last.data
+      const data = SealedFormat.additionalData(prefix, { key, place, purpose })
+      if (data !== undefined) last = { prefix, key, place, purpose, data }
+      return data
+    }
+
     const sealWith = (
       nonce: Uint8Array,
       context: SealedFormat.SealContext,
@@ -128,7 +157,7 @@ export const make: (
         return die(`a value of ${plaintext.length} octets is too large to be sealed`)
       }
       const { cipher, prefix } = sealing
-      const additionalData = SealedFormat.additionalData(prefix, context)
+      const additionalData = bind(prefix, context)
       if (additionalData === undefined) return die("a seal context has half a surrogate pair")
       sealing.seals++
       return Effect.mapEager(
@@ -137,8 +166,28 @@ export const make: (
       )
     }
 
+    let nonces: Uint8Array = new Uint8Array(0)
+    let used = 0
+    let drawnAt = 0
+    const draw = Effect.flatMap(random.randomBytes(nonceLength * noncesPerDraw), (bytes) => {
+      if (bytes.length !== nonceLength * noncesPerDraw) return die("SecureRandom gave another number of octets")
+      nonces = bytes
+      used = nonceLength
+      drawnAt = clock.currentTimeMillisUnsafe()
+      return Effect.succeed(bytes.subarray(0, nonceLength))
+    })
+    const nextOfDraw = (): Uint8Array | undefined => {
+      if (used >= nonces.length) return undefined
+      const age = clock.currentTimeMillisUnsafe() - drawnAt
+      return age >= 0 && age <= drawAge ? nonces.subarray(used, used += nonceLength) : undefined
+    }
     const seal: Sealer["seal"] = (context, plaintext) =>
-      Effect.flatMap(random.randomBytes(nonceLength), (nonce) => sealWith(nonce, context, plaintext))
+      Effect.suspend(() => {
+        const nonce = nextOfDraw()
+        return nonce === undefined
+          ? Effect.flatMap(draw, (nonce) => sealWith(nonce, context, plaintext))
+          : sealWith(nonce, context, plaintext)
+      })
 
     // Keys of other salts that opened something, the most recently used last. A hostile salt gets no entry.
     const opening = new Map<string, MessageKey>()
@@ -164,7 +213,7 @@ export const make: (
       if (root === undefined) return Effect.undefined
 
       const decrypt = (key: MessageKey): Effect.Effect<Opened | undefined> => {
-        const additionalData = SealedFormat.additionalData(key.prefix, context)
+        const additionalData = bind(key.prefix, context)
         if (additionalData === undefined) return Effect.undefined
         return Effect.mapEager(key.cipher.decrypt(nonce, additionalData, body), (plaintext): Opened | undefined => {
           if (plaintext === undefined) return undefined

@@ -1,9 +1,10 @@
 import * as Effect from "effect/Effect"
-import type { Current } from "../CommitPlan.ts"
+import { type Current, isReadOnly } from "../CommitPlan.ts"
 import type { Flash, FlashKind } from "../Flash.ts"
 import { type Envelope, type FlashMessage, format } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
-import type { Change, SessionState, Snapshot } from "./sessionState.ts"
+import type { Change, SessionState } from "./sessionState.ts"
+import type { Snapshot } from "./snapshot.ts"
 
 type Matches = (message: FlashMessage) => boolean
 
@@ -129,11 +130,13 @@ export class SessionFlash<in out A> implements Flash {
     )
   }
 
-  // What is stored and was not discarded by this request. An alias is read-only: its successor delivers.
+  // What is stored and was not discarded by this request. What is read-only delivers nothing: that is left to the
+  // successor of an alias, and to the time after an outage.
   private waiting(snapshot: Snapshot<A>, matches: Matches): ReadonlyArray<FlashMessage> {
-    if (snapshot.stored === undefined || snapshot.current?.alias !== undefined || this.#state.ended) return []
+    const { current, stored } = snapshot
+    if (stored === undefined || current === undefined || isReadOnly(current) || this.#state.ended) return []
     const visible = this.#state.envelope(snapshot).flash
-    return snapshot.stored.flash.filter((message) =>
+    return stored.flash.filter((message) =>
       matches(message) && !this.#settled.includes(message) && visible.includes(message)
     )
   }
@@ -206,11 +209,12 @@ export class SessionFlash<in out A> implements Flash {
       onFailure: (error) => state.unavailable(error),
       onSuccess: (found) => {
         if (found._tag === "Rejected" || found.lookup._tag !== "Live") return Effect.void
-        const { alias, record } = found.lookup
+        const { alias, record, served } = found.lookup
         const decoded = definition.data.decode(found.key, record.format, record.payload)
-        return decoded._tag !== "Decoded" || alias !== undefined
+        const current: Current = { token, key: found.key, record, alias, served }
+        return decoded._tag !== "Decoded" || isReadOnly(current)
           ? Effect.void
-          : this.takeFrom({ token, key: found.key, record, alias }, decoded.envelope, matches, retries)
+          : this.takeFrom(current, decoded.envelope, matches, retries)
       }
     })
   }

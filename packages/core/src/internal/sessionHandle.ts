@@ -6,6 +6,7 @@ import * as Lifetime from "../Lifetime.ts"
 import type { Info, LifetimeOptions, ReadonlySession, Session, Status } from "../Session.ts"
 import type { Envelope } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
+import type { Served } from "../SessionStore.ts"
 import { commit } from "./commit.ts"
 import { SessionFlash } from "./sessionFlash.ts"
 import {
@@ -28,6 +29,11 @@ export class SessionHandle<in out A> implements Session<A> {
 
   constructor(runtime: Runtime<A>, request: Request) {
     this.#state = new SessionState(runtime, request)
+  }
+
+  // Also from whoever prints what its getters return.
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return "Session"
   }
 
   /** Whether the request has read its session. */
@@ -103,12 +109,24 @@ export class SessionHandle<in out A> implements Session<A> {
     })
   }
 
+  get served(): Effect.Effect<Served | undefined, SessionError.SessionError> {
+    return Effect.map(this.load(), (snapshot) => snapshot.current?.served)
+  }
+
   get handle(): Effect.Effect<string | undefined, SessionError.SessionError> {
     return Effect.flatMap(this.load(), (snapshot) => {
       const current = this.#state.ended ? undefined : readable(snapshot)
       return current === undefined
         ? Effect.undefined
         : this.#state.runtime.crypto.handleOf(current.alias ?? current.key)
+    })
+  }
+
+  /** The store key of the session as it is now. */
+  get key(): Effect.Effect<string | undefined, SessionError.SessionError> {
+    return Effect.map(this.load(), (snapshot) => {
+      const current = this.#state.ended ? undefined : readable(snapshot)
+      return current === undefined ? undefined : current.alias ?? current.key
     })
   }
 
@@ -138,10 +156,11 @@ export class SessionHandle<in out A> implements Session<A> {
 
   get destroy(): Effect.Effect<void, SessionError.SessionError> {
     return Effect.map(this.loadForWriting(), () => this.#state.end()).pipe(
-      // What cannot be decoded can still be ended.
+      // What cannot be decoded, or not be read, can still be ended.
       Effect.catchReasons("SessionError", {
         Invalid: () => Effect.sync(() => this.#state.end()),
-        BindingMismatch: () => Effect.sync(() => this.#state.end())
+        BindingMismatch: () => Effect.sync(() => this.#state.end()),
+        Unavailable: (_, error) => this.#state.endUnread(error)
       })
     )
   }
@@ -152,21 +171,22 @@ export class SessionHandle<in out A> implements Session<A> {
     })
   }
 
-  login(subject: string, f?: (data: A) => A): Effect.Effect<A, SessionError.SessionError> {
+  login(subject: string, f?: (data: A, before: A | undefined) => A): Effect.Effect<A, SessionError.SessionError> {
     if (subject.length === 0) return Effect.die(new RangeError("Session.login: the subject must not be empty"))
     const keep = this.#state.runtime.definition.keepOnLogin
     const apply = (envelope: Envelope<A>): Envelope<A> => {
       let data = this.fresh()
       // What belongs to another user does not pass on.
-      if (keep.length > 0 && !this.belongsToAnother(subject)) {
+      const another = this.belongsToAnother(subject)
+      if (keep.length > 0 && !another) {
         const kept = { ...data }
         for (const key of keep) kept[key] = envelope.data[key]
         data = kept
       }
       return {
         ...envelope,
-        data: f === undefined ? data : f(data),
-        flash: this.belongsToAnother(subject) ? [] : envelope.flash,
+        data: f === undefined ? data : f(data, another ? undefined : envelope.data),
+        flash: another ? [] : envelope.flash,
         elevatedUntil: undefined
       }
     }
@@ -245,6 +265,7 @@ export class SessionHandle<in out A> implements Session<A> {
       expiresAt: Effect.suspend(() => this.expiresAt),
       timeUntilExpiry: Effect.suspend(() => this.timeUntilExpiry),
       isElevated: Effect.suspend(() => this.isElevated),
+      served: Effect.suspend(() => this.served),
       handle: Effect.suspend(() => this.handle)
     }))
   }
@@ -268,7 +289,12 @@ export class SessionHandle<in out A> implements Session<A> {
   finishUnsafe(outcome: Outcome): TokenChange | undefined {
     if (this.accessed) {
       if (outcome !== "success" || this.semaphore !== undefined || this.#state.hasRecorded()) return undefined
-      if (commit(this.#state, true, this.retries) !== Effect.void) return undefined
+      // Outside of an effect nothing may throw: the request would be left without any response. `finish` tells of it.
+      try {
+        if (commit(this.#state, true, this.retries) !== Effect.void) return undefined
+      } catch {
+        return undefined
+      }
     }
     this.#state.finished = true
     return this.tokenChange

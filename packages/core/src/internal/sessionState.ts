@@ -3,13 +3,14 @@ import * as Effect from "effect/Effect"
 import type { ClientBinding, Policy } from "../ClientBinding.ts"
 import type { Current, Identity } from "../CommitPlan.ts"
 import type { Crypto } from "../Crypto.ts"
-import type { Definition, Status } from "../Session.ts"
+import type { Definition } from "../Session.ts"
 import type { Found, SessionBackend } from "../SessionBackend.ts"
 import type { Settings } from "../SessionConfig.ts"
-import type { Binding, Client, Envelope, Undecodable } from "../SessionData.ts"
+import type { Binding, Client, Envelope } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
-import type { SessionRecord, SessionStoreError } from "../SessionStore.ts"
+import type { LoadOptions, SessionRecord, SessionStoreError } from "../SessionStore.ts"
 import type { Observer } from "./observer.ts"
+import * as Snapshot from "./snapshot.ts"
 
 /** What all requests of one session service share. */
 export interface Runtime<in out A> {
@@ -18,6 +19,8 @@ export interface Runtime<in out A> {
   readonly backend: SessionBackend["Service"]
   readonly crypto: Crypto["Service"]
   readonly clock: Clock.Clock
+  /** What a read on behalf of an active client may do besides. */
+  readonly reading: LoadOptions | undefined
   readonly observer: Observer
   /** What binds sessions to their client, if they are. */
   readonly binding: ClientBinding | undefined
@@ -62,24 +65,10 @@ export interface Mark {
   readonly endings: number
 }
 
-/** What was read of the session. */
-export interface Snapshot<out A> {
-  readonly status: Exclude<Status, "unavailable">
-  readonly current: Current | undefined
-  readonly stored: Envelope<A> | undefined
-  readonly problem: Undecodable | "binding" | undefined
-}
-
 /** How a request ended: all changes stand, those that concern the identity, or only its end. */
 export type Outcome = "success" | "failure" | "aborted"
 
 export const noIdentity: Identity = { renew: false, subject: undefined, authenticated: false }
-const anonymous: Snapshot<never> = { status: "anonymous", current: undefined, stored: undefined, problem: undefined }
-const expired: Snapshot<never> = { ...anonymous, status: "expired" }
-const invalid: Snapshot<never> = { ...anonymous, status: "invalid" }
-// Without `current`: whatever this request does, the session of the other client goes on.
-const foreign: Snapshot<never> = { ...invalid, problem: "binding" }
-
 const bindingReasons: { readonly [P in Policy]: string } = {
   reject: "binding",
   renew: "binding renewed",
@@ -92,7 +81,7 @@ export class SessionState<in out A> {
   readonly request: Request
   /** The token that stands for the session now. */
   token: string | undefined
-  snapshot: Snapshot<A> | undefined = undefined
+  snapshot: Snapshot.Snapshot<A> | undefined = undefined
   /** The request has asked for its session. */
   accessed = false
   changes: ReadonlyArray<Change<A>> = []
@@ -132,12 +121,12 @@ export class SessionState<in out A> {
   }
 
   /** What changes apply to: what is stored, or a new session. */
-  base(snapshot: Snapshot<A>): Envelope<A> {
+  base(snapshot: Snapshot.Snapshot<A>): Envelope<A> {
     return this.ended || snapshot.stored === undefined ? this.initial() : snapshot.stored
   }
 
   /** The session as this request sees it. */
-  envelope(snapshot: Snapshot<A>): Envelope<A> {
+  envelope(snapshot: Snapshot.Snapshot<A>): Envelope<A> {
     return this.working ??= this.changed(this.base(snapshot))
   }
 
@@ -147,7 +136,7 @@ export class SessionState<in out A> {
   }
 
   /** Reads the session, once. Of two fibers that ask at the same time both read; the first answer is taken. */
-  load(): Effect.Effect<Snapshot<A>, SessionError.SessionError> {
+  load(): Effect.Effect<Snapshot.Snapshot<A>, SessionError.SessionError> {
     this.accessed = true
     const snapshot = this.snapshot
     if (snapshot !== undefined) {
@@ -163,19 +152,24 @@ export class SessionState<in out A> {
     }
     if (this.token === undefined) {
       const rejected = this.request.rejected
-      this.snapshot = rejected === undefined ? anonymous : invalid
+      this.snapshot = rejected === undefined ? Snapshot.anonymous : Snapshot.invalid
       return rejected === undefined
-        ? Effect.succeed(anonymous)
-        : Effect.as(this.observe("rejected", { reason: rejected }), invalid)
+        ? Effect.succeed(Snapshot.anonymous)
+        : Effect.as(this.observe("rejected", { reason: rejected }), Snapshot.invalid)
     }
     return this.read(this.token)
   }
 
-  private read(token: string): Effect.Effect<Snapshot<A>, SessionError.SessionError> {
-    const { backend, clock, observer } = this.runtime
+  private read(token: string): Effect.Effect<Snapshot.Snapshot<A>, SessionError.SessionError> {
+    const { backend, clock, observer, reading } = this.runtime
     const started = clock.currentTimeMillisUnsafe()
-    return Effect.matchEffect(backend.load(token), {
-      onFailure: (error) => this.unavailable(error),
+    return Effect.matchEffect(backend.load(token, this.request.active === false ? undefined : reading), {
+      onFailure: (error) => {
+        if (error.reason.continueAs !== "anonymous") return this.unavailable(error)
+        // Of two fibers, the other one was first.
+        this.snapshot ??= Snapshot.outage(error)
+        return Effect.andThen(this.observe("error", { reason: error.reason._tag }), this.load())
+      },
       onSuccess: (found) => {
         const ended = clock.currentTimeMillisUnsafe()
         observer.loadTime(ended - started)
@@ -186,7 +180,7 @@ export class SessionState<in out A> {
   }
 
   /** Forgets what was read and reads it again. */
-  reload(token: string): Effect.Effect<Snapshot<A>, SessionError.SessionError> {
+  reload(token: string): Effect.Effect<Snapshot.Snapshot<A>, SessionError.SessionError> {
     this.reloading = true
     this.snapshot = undefined
     this.working = undefined
@@ -197,19 +191,20 @@ export class SessionState<in out A> {
   private take(token: string, found: Found, at: number): Effect.Effect<void, SessionError.SessionError> {
     const { backend, definition } = this.runtime
     if (found._tag === "Rejected") {
-      this.snapshot = invalid
+      this.snapshot = Snapshot.invalid
       return this.observe("rejected", { reason: "unknown token" })
     }
     const { key, lookup } = found
     switch (lookup._tag) {
       case "Live": {
-        const { alias, now, record } = lookup
+        const { alias, now, record, served, touched } = lookup
+        if (touched === true) this.runtime.observer.touched()
         this.offset = now - at
-        const current: Current = { token, key, record, alias }
+        const current: Current = { token, key, record, alias, served }
         const decoded = definition.data.decode(key, record.format, record.payload)
         if (decoded._tag === "Decoded") {
           const { envelope } = decoded
-          const active: Snapshot<A> = { status: "active", current, stored: envelope, problem: undefined }
+          const active: Snapshot.Snapshot<A> = { status: "active", current, stored: envelope, problem: undefined }
           const { binding } = this.runtime
           if (binding !== undefined && envelope.binding !== undefined) {
             return this.takeBound(binding, envelope.binding, active, current)
@@ -218,29 +213,29 @@ export class SessionState<in out A> {
           return this.observe("loaded", { key, subject: record.subject })
         }
         if (decoded._tag === "Foreign") {
-          this.snapshot = invalid
+          this.snapshot = Snapshot.invalid
           return this.observe("rejected", { key, reason: "another service" })
         }
         this.snapshot = { status: "invalid", current, stored: undefined, problem: decoded.problem }
         return this.observe("rejected", { key, subject: record.subject, reason: decoded.problem })
       }
       case "Absent":
-        this.snapshot = anonymous
+        this.snapshot = Snapshot.anonymous
         return Effect.void
       case "Expired":
-        this.snapshot = expired
+        this.snapshot = Snapshot.expired
         return this.observe("expired", { key })
       case "Superseded":
         // A request that began before the renewal and took long is late, not a thief.
         if (this.reloading) {
-          this.snapshot = anonymous
+          this.snapshot = Snapshot.anonymous
           return Effect.void
         }
         // The renewed id never reached this client, or somebody else has the old one: the family ends.
         return Effect.matchEffect(backend.apply({ _tag: "Destroy", key: lookup.successor, until: undefined }), {
           onFailure: (error) => this.unavailable(error),
           onSuccess: () => {
-            this.snapshot = invalid
+            this.snapshot = Snapshot.invalid
             return this.observe("theftSuspected", { key: lookup.successor })
           }
         })
@@ -251,7 +246,7 @@ export class SessionState<in out A> {
   private takeBound(
     { matches, policy }: ClientBinding,
     bound: Binding,
-    active: Snapshot<A>,
+    active: Snapshot.Snapshot<A>,
     { key, record: { subject } }: Current
   ): Effect.Effect<void> {
     return Effect.flatMapEager(matches(bound, this.request.binding?.()), (same) => {
@@ -259,7 +254,7 @@ export class SessionState<in out A> {
       if (this.snapshot !== undefined) return Effect.void
       const goesOn = same || policy !== "reject"
       this.clientChanged = !same && goesOn
-      this.snapshot = goesOn ? active : foreign
+      this.snapshot = goesOn ? active : Snapshot.foreign
       const loaded = goesOn ? this.observe("loaded", { key, subject }) : Effect.void
       return same
         ? loaded
@@ -269,17 +264,38 @@ export class SessionState<in out A> {
 
   /** Records a change, with what it does to the identity, and returns what the session looks like with it. */
   record(change: Change<A>, identity?: Partial<Identity>): Effect.Effect<Envelope<A>, SessionError.SessionError> {
-    return Effect.map(this.loadForWriting(), (snapshot) => {
+    return Effect.flatMap(this.loadForWriting(), (snapshot) => {
+      // Read while the request ended: nobody carries out what is recorded now.
+      if (this.finished) return this.refuse(new SessionError.Finished())
       const next = change.apply(this.envelope(snapshot))
       this.changes = [...this.changes, change]
       if (identity !== undefined) this.identity = { ...this.identity, ...identity }
-      return this.working = next
+      this.working = next
+      return Effect.succeed(next)
     })
   }
 
   /** Reads the session for an operation that writes, which is too late once the request is over. */
-  loadForWriting(): Effect.Effect<Snapshot<A>, SessionError.SessionError> {
-    return this.finished ? this.refuse(new SessionError.Finished()) : this.load()
+  loadForWriting(): Effect.Effect<Snapshot.Snapshot<A>, SessionError.SessionError> {
+    return this.finished
+      ? this.refuse(new SessionError.Finished())
+      : Effect.flatMapEager(
+        this.load(),
+        (snapshot) => snapshot.outage === undefined ? Effect.succeed(snapshot) : this.unavailable(snapshot.outage)
+      )
+  }
+
+  /**
+   * Ends a session that could not be read: what its token says is enough for that. Fails as the read has where the
+   * backend knows no session without reading it.
+   */
+  endUnread(error: SessionError.SessionError): Effect.Effect<void, SessionError.SessionError> {
+    const { backend } = this.runtime
+    const keyOf = this.finished || this.token === undefined ? undefined : backend.keyOf?.(this.token)
+    return keyOf === undefined ? Effect.fail(error) : Effect.map(keyOf, (unread) => {
+      this.snapshot = { ...Snapshot.anonymous, status: "unavailable", unread }
+      this.end()
+    })
   }
 
   /** Ends the session; what is recorded from now on goes into a new one. */
@@ -351,7 +367,8 @@ export class SessionState<in out A> {
       this.offset = record.issuedAt - this.runtime.clock.currentTimeMillisUnsafe()
     }
     this.token = token
-    this.snapshot = { status: "active", current: { token, key, record, alias: undefined }, stored, problem: undefined }
+    const current: Current = { token, key, record, alias: undefined, served: undefined }
+    this.snapshot = { status: "active", current, stored, problem: undefined }
     this.working = undefined
   }
 
@@ -364,7 +381,7 @@ export class SessionState<in out A> {
   /** Takes note that the store has forgotten the session. */
   drop(): void {
     this.token = undefined
-    this.snapshot = anonymous
+    this.snapshot = Snapshot.anonymous
     this.created = false
   }
 
@@ -374,7 +391,8 @@ export class SessionState<in out A> {
   }
 
   unavailable(error: SessionStoreError): Effect.Effect<never, SessionError.SessionError> {
-    return this.refuse(new SessionError.Unavailable({ retryAfter: error.reason.retryAfter, cause: error }))
+    const { applied, retryAfter } = error.reason
+    return this.refuse(new SessionError.Unavailable({ applied, retryAfter, cause: error }))
   }
 
   /** Fails, and says so to metrics and events. */

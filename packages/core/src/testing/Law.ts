@@ -68,6 +68,14 @@ export interface Options {
    * meet. The same namespace gives the same keys.
    */
   readonly namespace?: string | undefined
+  /**
+   * Makes the key for a text, always the same one; by default 43 characters of
+   * base64url. A store that places sessions by a part of their key wants keys with
+   * that part.
+   */
+  readonly keyOf?: ((text: string) => string) | undefined
+  /** Makes the subject for a text, always the same one, for a store that places sessions by their subject. */
+  readonly subjectOf?: ((text: string) => string) | undefined
 }
 
 /**

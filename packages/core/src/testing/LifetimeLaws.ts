@@ -108,6 +108,52 @@ export const lifetimeLaws: ReadonlyArray<Definition<Trial>> = [
     })
   },
   {
+    name: "a load that may touch does so only when it is due, and says so",
+    law: idle,
+    check: Effect.fnUntraced(function*(t) {
+      const key = t.key("rolling")
+      yield* t.create(key, { idleTimeout: 10 * t.unit })
+      const rolling = Effect.fnUntraced(function*(what: string) {
+        const before = yield* t.live(`before ${what}`, key)
+        const lookup = yield* t.store.load(key, { touchAfter: 4 * t.unit })
+        if (lookup._tag !== "Live") return yield* t.fail(`${what} to find a live session`, lookup)
+        const touched = lookup.touched === true
+        const lastSeenAt = touched ? lookup.record.lastSeenAt : before.record.lastSeenAt
+        yield* t.same(what, lookup.record, { ...before.record, lastSeenAt })
+        yield* t.that(
+          "a touch to be of now, and within the lookup",
+          !touched || (lastSeenAt > before.record.lastSeenAt && lastSeenAt <= lookup.now),
+          lookup
+        )
+        yield* t.same(`what is stored after ${what}`, (yield* t.live(`after ${what}`, key)).record, lookup.record)
+        return touched
+      })
+      yield* t.same("touched too early", yield* rolling("a load that is not due"), false)
+      yield* t.elapse(6 * t.unit)
+      if (!(yield* rolling("a load that is due"))) yield* t.store.touch(key)
+      yield* t.same("touched again at once", yield* rolling("a load right after a touch"), false)
+      yield* t.elapse(6 * t.unit)
+      yield* t.live("past the first idle deadline", key)
+      yield* t.elapse(5 * t.unit)
+      yield* t.ended("past the moved idle deadline", key)
+      const late = yield* t.store.load(key, { touchAfter: 0 })
+      yield* t.that("a load not to bring anything back", late._tag !== "Live", late)
+    })
+  },
+  {
+    name: "a load that may touch leaves an alias and its successor alone",
+    law: idle,
+    check: Effect.fnUntraced(function*(t) {
+      yield* t.create(t.key("old"))
+      yield* t.renew(t.key("old"), t.key("new"), {}, t.long)
+      yield* t.elapse(4 * t.unit)
+      const before = yield* t.live("the successor", t.key("new"))
+      const lookup = yield* t.store.load(t.key("old"), { touchAfter: t.unit })
+      yield* t.that("an alias not to be touched", lookup._tag === "Live" && lookup.touched !== true, lookup)
+      yield* t.same("the successor", (yield* t.live("the successor", t.key("new"))).record, before.record)
+    })
+  },
+  {
     name: "loads, quiet saves and refused writes do not move the idle deadline",
     law: "reads and refused writes are no activity",
     check: Effect.fnUntraced(function*(t) {

@@ -165,10 +165,10 @@ export class Knowledge {
   private readonly records = new Map<string, SessionRecord>()
   private writes = 0
 
-  constructor(namespace: string, keyOf: (text: string) => string) {
+  constructor(namespace: string, keyOf: (text: string) => string, subjectOf: (text: string) => string) {
     this.namespace = namespace
     this.keyOf = keyOf
-    this.subjects = Array.from({ length: subjects }, (_, i) => `subject-${keyOf(`${namespace}/s${i}`).slice(0, 12)}`)
+    this.subjects = Array.from({ length: subjects }, (_, i) => subjectOf(`${namespace}/s${i}`))
     this.freshKey()
   }
 

@@ -17,7 +17,7 @@ import { type Event, linearize } from "./Linearizability.ts"
 import { type Command, commands, execute, Knowledge, type Target } from "./StoreCommand.ts"
 import * as StoreModel from "./StoreModel.ts"
 import type { Call, Operation } from "./StoreOperation.ts"
-import { keyOf, newRecord, show } from "./Trial.ts"
+import * as Trial from "./Trial.ts"
 
 /**
  * How a model test is run.
@@ -44,6 +44,10 @@ export interface Options {
   readonly size?: number | undefined
   /** Goes into every key, so that runs against one server do not meet. */
   readonly namespace?: string | undefined
+  /** Makes keys, as for the laws. */
+  readonly keyOf?: ((text: string) => string) | undefined
+  /** Makes subjects, as for the laws. */
+  readonly subjectOf?: ((text: string) => string) | undefined
 }
 
 /**
@@ -76,7 +80,7 @@ const describe = (knowledge: Knowledge, text: string): string => {
   return readable
 }
 
-const line = (call: Call): string => `${show(call.operation)} -> ${show(call.result)}`
+const line = (call: Call): string => `${Trial.show(call.operation)} -> ${Trial.show(call.result)}`
 
 const mismatch = (run: Run, expected: string): ConformanceError =>
   new ConformanceError({
@@ -174,18 +178,19 @@ const check = Effect.fnUntraced(function*<A>(
   let made = 0
   let count = 0
 
+  const { keyOf = Trial.keyOf, subjectOf = Trial.subjectOf } = options
   const probe = keyOf(`${namespace}/probe`)
   const storeTime = Effect.gen(function*() {
-    const created = yield* target.store.create(newRecord(probe, 60_000))
+    const created = yield* target.store.create(Trial.newRecord(probe, 60_000))
     if (created._tag === "Created") return created.record.createdAt
-    return yield* new ConformanceError({ law, expected: "a new key is Created", seen: show(created) })
+    return yield* new ConformanceError({ law, expected: "a new key is Created", seen: Trial.show(created) })
   })
   let now = exactTime ? yield* storeTime : 0
   yield* target.store.destroy(probe)
 
   const property = Effect.fnUntraced(function*(generated: A) {
     // Shrinking runs sequences again: every run has keys of its own.
-    const knowledge = new Knowledge(`${namespace}/${made++}`, keyOf)
+    const knowledge = new Knowledge(`${namespace}/${made++}`, keyOf, subjectOf)
     const run: Run = { target, knowledge, law, trace: [], state: StoreModel.make(now, exactTime) }
     yield* body(run, generated).pipe(
       Effect.ensuring(Effect.suspend(() => {

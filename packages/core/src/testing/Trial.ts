@@ -36,6 +36,9 @@ export const keyOf = (text: string): string => {
   return Array.from({ length: 43 }, () => alphabet[next() % 64]).join("")
 }
 
+/** A subject, the same one for the same text. */
+export const subjectOf = (text: string): string => `subject-${keyOf(text).slice(0, 12)}`
+
 /** Structural equality; a property that is missing equals one that is `undefined`. */
 export const isSame = (a: unknown, b: unknown): boolean => {
   if (Object.is(a, b)) return true
@@ -168,7 +171,7 @@ const makeTrial = (name: string, options: Options, store: SessionStore["Service"
   const same: Trial["same"] = (what, seen, expected) =>
     isSame(seen, expected) ? Effect.void : fail(`${what}: ${show(expected)}`, seen)
   const key = (label: string) => {
-    const made = keyOf(`${root}/${label}`)
+    const made = (options.keyOf ?? keyOf)(`${root}/${label}`)
     keys.add(made)
     return made
   }
@@ -200,7 +203,7 @@ const makeTrial = (name: string, options: Options, store: SessionStore["Service"
     races: options.races ?? 20,
     long,
     key,
-    subject: (label) => `subject-${keyOf(`${root}/subject/${label}`).slice(0, 12)}`,
+    subject: (label) => (options.subjectOf ?? subjectOf)(`${root}/subject/${label}`),
     now,
     elapse,
     approach: (millis) => elapse(exact ? millis - 1 : Math.floor(millis / 2)),

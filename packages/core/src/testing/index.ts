@@ -4,6 +4,7 @@
  * @stability unstable
  * @since 0.1.0
  */
+export * as FaultStore from "./FaultStore.ts"
 export * as Law from "./Law.ts"
 export * as SessionTest from "./SessionTest.ts"
 export * as StoreConformance from "./StoreConformance.ts"

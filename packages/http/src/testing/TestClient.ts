@@ -14,6 +14,8 @@ import type { SessionError } from "@effect-session/core/SessionError"
 import { SessionTest } from "@effect-session/core/testing"
 import * as Effect from "effect/Effect"
 import * as Cookies from "effect/http/Cookies"
+import * as CookieChunks from "../CookieChunks.ts"
+import * as SessionCookie from "../SessionCookie.ts"
 
 /**
  * A web handler, such as the `handler` of `HttpRouter.toWebHandler`.
@@ -79,9 +81,12 @@ export const make = <Self, Id extends string, A>(
   const cookieName = options.cookieName ?? "session"
   const origin = options.origin ?? "https://app.test"
   const cookies = new Map<string, string>()
+  // Whatever the application allows: a session in one cookie is read and written as such.
+  const sessionCookie = SessionCookie.make({ name: cookieName, chunks: SessionCookie.maximumChunks })
+  const header = () => Array.from(cookies, ([name, value]) => `${name}=${value}`).join("; ")
 
-  const keep = (response: Response) => {
-    const set = Cookies.fromSetCookie(response.headers.getSetCookie())
+  const keep = (lines: ReadonlyArray<string>) => {
+    const set = Cookies.fromSetCookie(lines)
     for (const cookie of Object.values(set.cookies)) {
       if (cookie.options?.maxAge === 0 || cookie.valueEncoded === "") cookies.delete(cookie.name)
       else cookies.set(cookie.name, cookie.valueEncoded)
@@ -90,9 +95,9 @@ export const make = <Self, Id extends string, A>(
   const request = (path: string, init?: RequestInit) =>
     Effect.promise(async () => {
       const headers = new Headers(init?.headers)
-      if (cookies.size > 0) headers.set("cookie", Array.from(cookies, ([name, value]) => `${name}=${value}`).join("; "))
+      if (cookies.size > 0) headers.set("cookie", header())
       const response = await handler(new Request(new URL(path, origin), { ...init, headers }))
-      keep(response)
+      keep(response.headers.getSetCookie())
       return response
     })
 
@@ -108,9 +113,13 @@ export const make = <Self, Id extends string, A>(
       ),
     cookies,
     start: (options) =>
-      Effect.map(SessionTest.start(session, options), (token) => {
-        cookies.set(cookieName, token)
-      }),
-    session: Effect.suspend(() => SessionTest.inspect(session, cookies.get(cookieName)))
+      Effect.map(
+        SessionTest.start(session, options),
+        (token) => keep(CookieChunks.set(sessionCookie, token, undefined, header()))
+      ),
+    session: Effect.suspend(() => {
+      const token = CookieChunks.read(sessionCookie, header())
+      return SessionTest.inspect(session, typeof token === "string" ? token : undefined)
+    })
   }
 }

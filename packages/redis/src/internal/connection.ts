@@ -2,44 +2,13 @@
  * One connection to one server: opened once, used, and thrown away. The driver
  * never reconnects, queues or resends by itself; whoever opens connections does.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { Command, Redis } from "ioredis"
-import { isIP } from "node:net"
 import { classify, type RedisErrorReason, table } from "../RedisError.ts"
-
-export interface Address {
-  readonly host: string
-  readonly port: number
-  readonly database: number
-  readonly username: string | undefined
-  readonly password: string | undefined
-  readonly tls: boolean
-}
-
-/** The parts of a url, or `undefined` if it is none of ours. Nothing of it may reach a message. */
-export const parseUrl = (text: string): Address | undefined => {
-  const url = URL.parse(text)
-  if (url === null || (url.protocol !== "redis:" && url.protocol !== "rediss:")) return undefined
-  // The driver would take query parameters for options of its own.
-  if (url.hostname === "" || url.search !== "" || url.hash !== "") return undefined
-  const database = /^\/?(\d{0,5})$/.exec(url.pathname)
-  if (database === null) return undefined
-  try {
-    const password = decodeURIComponent(url.password)
-    return {
-      host: url.hostname.replace(/^\[|\]$/g, ""),
-      port: url.port === "" ? 6379 : Number(url.port),
-      database: Number(database[1]),
-      // The form of AUTH without a user name is refused by a server that has no password.
-      username: password === "" ? undefined : decodeURIComponent(url.username) || "default",
-      password: password === "" ? undefined : password,
-      tls: url.protocol === "rediss:"
-    }
-  } catch {
-    return undefined
-  }
-}
+import { type Address, tlsOf } from "./address.ts"
+import * as Deadlines from "./deadlines.ts"
 
 export interface Timeouts {
   /** Milliseconds from a command to its reply. */
@@ -49,20 +18,59 @@ export interface Timeouts {
 }
 
 export interface Connection {
+  readonly address: Address
+  readonly isOpen: () => boolean
   /** Sends a command; `undefined` when the connection can take none any more. */
-  readonly call: (name: string, args: ReadonlyArray<string | Buffer>) => Promise<unknown> | undefined
+  readonly submit: (command: Command) => Promise<unknown> | undefined
   /** Waits for the end of the connection. */
   readonly closed: Effect.Effect<RedisErrorReason>
 }
 
-const connect = (address: Address, timeouts: Timeouts): Redis =>
-  new Redis({
+// The driver makes a buffer of each piece of a command that has bytes among its arguments.
+class BytesCommand extends Command {
+  override toWritable(): Buffer {
+    let text = `*${this.args.length + 1}\r\n$${Buffer.byteLength(this.name)}\r\n${this.name}\r\n`
+    const pieces: Array<Buffer> = []
+    for (const arg of this.args) {
+      if (Buffer.isBuffer(arg)) {
+        pieces.push(Buffer.from(`${text}$${arg.length}\r\n`), arg)
+        text = "\r\n"
+      } else {
+        const written = String(arg)
+        text += `$${Buffer.byteLength(written)}\r\n${written}\r\n`
+      }
+    }
+    pieces.push(Buffer.from(text))
+    return Buffer.concat(pieces)
+  }
+}
+
+/** A command to be sent once. */
+export const commandOf = (name: string, args: ReadonlyArray<string | Buffer>): Command => {
+  const command = args.some(Buffer.isBuffer)
+    ? new BytesCommand(name, [...args], { replyEncoding: null })
+    : new Command(name, [...args], { replyEncoding: null })
+  // Else the driver's diagnostics channel shows the keys and values of scripts to every subscriber.
+  command.isTraced = true
+  return command
+}
+
+/** How long a command asks the server to wait, in milliseconds: not at all, or without end, included. */
+export const blockingTime = (name: string, args: ReadonlyArray<string | Buffer>): number => {
+  if (!Command.checkFlag("BLOCKING_COMMANDS", name)) return 0
+  const time = commandOf(name, args).extractBlockingTimeout()
+  return time === 0 ? Number.POSITIVE_INFINITY : time ?? 0
+}
+
+const connect = (address: Address, timeouts: Timeouts): Redis => {
+  const tls = tlsOf(address)
+  return new Redis({
     host: address.host,
     port: address.port,
     db: address.database,
     username: address.username,
     password: address.password,
-    ...address.tls ? { tls: isIP(address.host) === 0 ? { servername: address.host } : {} } : {},
+    ...tls === undefined ? {} : { tls },
     // RESP2 needs no handshake, and the pushes of RESP3 would be dropped anyway.
     protocol: 2,
     disableClientInfo: true,
@@ -83,6 +91,7 @@ const connect = (address: Address, timeouts: Timeouts): Redis =>
     // The server became a replica: whoever is master now is found by connecting again.
     reconnectOnError: (error) => error.message.startsWith("READONLY ")
   })
+}
 
 const close = (client: Redis): Effect.Effect<void> =>
   Effect.callback((resume) => {
@@ -94,6 +103,14 @@ const close = (client: Redis): Effect.Effect<void> =>
 const attempt = <A>(call: () => Promise<A>): Effect.Effect<A, RedisErrorReason> =>
   Effect.tryPromise({ try: call, catch: classify })
 
+/** Sends a command and waits for its reply, for questions that the client asks itself. */
+export const ask = (
+  submit: Connection["submit"],
+  name: string,
+  ...args: ReadonlyArray<string>
+): Effect.Effect<unknown, RedisErrorReason> =>
+  attempt(() => submit(commandOf(name, args)) ?? Promise.reject(new Error("Connection is closed.")))
+
 // A server that answers at all is connected; its refusals belong to the commands that meet them.
 const unusable = (reason: RedisErrorReason): boolean =>
   reason._tag === "NoAuth" || reason._tag === "MaxClients" || reason._tag === "NotConnected" || reason.outcomeUnknown
@@ -101,41 +118,82 @@ const unusable = (reason: RedisErrorReason): boolean =>
 /** Opens a connection and waits until the server has answered on it. */
 export const open: (
   address: Address,
-  timeouts: Timeouts
-) => Effect.Effect<Connection, RedisErrorReason, Scope.Scope> = Effect.fnUntraced(function*(address, timeouts) {
-  let failure: RedisErrorReason | undefined
-  const client = yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      const client = connect(address, timeouts)
-      client.on("error", (cause) => {
-        failure = classify(cause)
+  timeouts: Timeouts,
+  options?: {
+    /** Whether commands may take longer than others; whoever sends them sees to their time limit. */
+    readonly blocking?: boolean | undefined
+  }
+) => Effect.Effect<Connection, RedisErrorReason, Scope.Scope> = Effect.fnUntraced(
+  function*(address, timeouts, options) {
+    let failure: RedisErrorReason | undefined
+    const client = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const client = connect(address, timeouts)
+        client.on("error", (cause) => {
+          failure = classify(cause)
+        })
+        return client
+      }),
+      close
+    )
+    const deadlines = options?.blocking === true ? undefined : Deadlines.make(yield* Clock.Clock, timeouts.command)
+    // All that is sent in one turn of the event loop leaves in one write, texts as one text. Where replies are still to
+    // come, the turn includes what came in on other sockets: a busy server writes once for all the requests that it found
+    // waiting, and an idle connection keeps nobody waiting.
+    let outgoing: Array<string | Buffer> = []
+    const flush = () => {
+      const chunks = outgoing
+      outgoing = []
+      const { stream } = client
+      // A connection that is ending rejects its commands when it has ended.
+      if (!stream.writable) return
+      if (chunks.length === 1) return void stream.write(chunks[0])
+      stream.cork()
+      for (const chunk of chunks) stream.write(chunk)
+      stream.uncork()
+    }
+    const turn = {
+      isPipeline: true as const,
+      destination: { redis: client },
+      write: (data: string | Buffer) => {
+        const last = outgoing.length - 1
+        const before = outgoing[last]
+        if (typeof data === "string" && typeof before === "string") outgoing[last] = before + data
+        else outgoing.push(data)
+      }
+    }
+    const submit = (command: Command): Promise<unknown> | undefined => {
+      if (client.status !== "ready") return undefined
+      if (outgoing.length === 0) {
+        if (client.commandQueue.length === 0) process.nextTick(flush)
+        else setImmediate(flush)
+        deadlines?.turn()
+      }
+      deadlines?.add(command)
+      client.sendCommand(command, turn)
+      return command.promise
+    }
+    // The error event knows more than the rejection. It also tells of a database that could not be
+    // selected, and the driver would go on with the wrong one.
+    yield* attempt(() => client.connect()).pipe(Effect.mapError((reason) => failure ?? reason))
+    if (failure !== undefined) return yield* Effect.fail(failure)
+    yield* ask(submit, "PING").pipe(
+      Effect.catch((reason) => unusable(reason) ? Effect.fail(failure ?? reason) : Effect.void)
+    )
+    // The driver's timers, one for each command, are for the handshake only.
+    delete client.options.commandTimeout
+    if (deadlines === undefined) delete client.options.socketTimeout
+    else yield* Effect.forkScoped(deadlines.run)
+    return {
+      address,
+      isOpen: () => client.status === "ready",
+      submit,
+      closed: Effect.callback((resume) => {
+        const ended = () => resume(Effect.succeed(failure ?? table.ConnectionLost))
+        if (client.status === "end") return ended()
+        client.once("end", ended)
+        return Effect.sync(() => client.off("end", ended))
       })
-      return client
-    }),
-    close
-  )
-  const call = (name: string, args: ReadonlyArray<string | Buffer>): Promise<unknown> | undefined => {
-    if (client.status !== "ready") return undefined
-    const command = new Command(name, [...args], { replyEncoding: null })
-    // Else the driver's diagnostics channel shows the keys and values of scripts to every subscriber.
-    command.isTraced = true
-    client.sendCommand(command)
-    return command.promise
+    }
   }
-  // The error event knows more than the rejection. It also tells of a database that could not be
-  // selected, and the driver would go on with the wrong one.
-  yield* attempt(() => client.connect()).pipe(Effect.mapError((reason) => failure ?? reason))
-  if (failure !== undefined) return yield* Effect.fail(failure)
-  yield* attempt(() => call("PING", []) ?? Promise.reject(new Error("Connection is closed."))).pipe(
-    Effect.catch((reason) => unusable(reason) ? Effect.fail(failure ?? reason) : Effect.void)
-  )
-  return {
-    call,
-    closed: Effect.callback((resume) => {
-      const ended = () => resume(Effect.succeed(failure ?? table.ConnectionLost))
-      if (client.status === "end") return ended()
-      client.once("end", ended)
-      return Effect.sync(() => client.off("end", ended))
-    })
-  }
-})
+)

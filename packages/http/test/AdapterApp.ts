@@ -1,0 +1,247 @@
+/** One small application behind every adapter, and clients for it. */
+/* oxlint-disable oxc/no-async-endpoint-handlers -- Express 5 and Fastify wait for promises. */
+import type { SessionConfig } from "@effect-session/core"
+import { type PromiseSession, SessionFastify, SessionFetch } from "@effect-session/http"
+import * as SessionNode from "@effect-session/http/SessionNode"
+import { Clock, Effect, Layer, Logger, type Scope } from "effect"
+import fastify from "fastify"
+import * as Http from "node:http"
+import { Readable } from "node:stream"
+import * as Express from "./ExpressApp.ts"
+import * as App from "./SessionApp.ts"
+
+export type Data = { readonly n: number; readonly note: string }
+export type Session = PromiseSession.PromiseSession<Data>
+
+/** What a handler answers. */
+export interface Answer {
+  readonly status?: number
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+  /** The parts of a body that is streamed. */
+  readonly stream?: AsyncIterable<string>
+}
+
+export type Handler = (session: Session, query: URLSearchParams) => Promise<Answer>
+
+export type Routes = Readonly<Record<string, Handler>>
+
+export type Options = Omit<PromiseSession.Options<unknown>, "address"> & {
+  readonly config?: SessionConfig.Options | undefined
+}
+
+export const show = async (session: Session): Promise<Answer> => {
+  const status = await session.status()
+  const { n, note } = await session.get()
+  return { body: JSON.stringify({ status, subject: await session.subject() ?? null, n, note }) }
+}
+
+export const increment = (session: Session) => session.update((data) => ({ ...data, n: data.n + 1 }))
+
+export const routes: Routes = {
+  "/plain": async () => ({ body: "plain" }),
+  "/me": show,
+  "/inc": async (session) => {
+    await increment(session)
+    return show(session)
+  },
+  "/note": async (session, query) => {
+    await session.update((data) => ({ ...data, note: query.get("text") ?? "" }))
+    return show(session)
+  },
+  "/login": async (session, query) => {
+    await session.login(query.get("as") ?? "ada")
+    return show(session)
+  },
+  "/renew": async (session) => {
+    await session.renew()
+    return show(session)
+  },
+  "/logout": async (session) => {
+    await session.destroy()
+    return { status: 204 }
+  }
+}
+
+const place = (url: string | undefined) => new URL(url ?? "/", "http://app.test")
+
+/** Everything an adapter needs, with the clock of the test. */
+export const layerOf = (store: App.TestStore, config: SessionConfig.Options | undefined) =>
+  Effect.map(Clock.Clock, (clock) =>
+    App.backend(store, config ?? { preset: "testing" }).pipe(
+      Layer.provideMerge(Layer.merge(Layer.succeed(Clock.Clock, clock), Logger.layer([])))
+    ))
+
+const make = <B extends { readonly close: () => Promise<void> }>(begin: () => Promise<B>) =>
+  Effect.acquireRelease(Effect.promise(begin), ({ close }) => Effect.promise(close))
+
+export const nodeSessions = Effect.fnUntraced(function*(store: App.TestStore, { config, ...options }: Options = {}) {
+  const layer = yield* layerOf(store, config)
+  return yield* make(() => SessionNode.make(App.UserSession, layer, options))
+})
+
+export const fetchSessions = Effect.fnUntraced(function*(store: App.TestStore, { config, ...options }: Options = {}) {
+  const layer = yield* layerOf(store, config)
+  return yield* make(() => SessionFetch.make(App.UserSession, layer, options))
+})
+
+const reply = (status: number, headers: App.Reply["headers"], body: string): App.Reply => ({
+  status,
+  headers,
+  header: (name) => {
+    const values = headers.filter(([key]) => key === name).map(([, value]) => value)
+    return values.length === 0 ? undefined : values.join(", ")
+  },
+  setCookies: headers.filter(([key]) => key === "set-cookie").map(([, value]) => value),
+  body
+})
+
+/** Listens on a free port for as long as the test runs. */
+export const listen = Effect.fnUntraced(function*(server: Http.Server) {
+  yield* Effect.acquireRelease(
+    Effect.callback<void>((resume) => {
+      server.listen(0, "127.0.0.1", () => resume(Effect.void))
+    }),
+    () =>
+      Effect.callback<void>((resume) => {
+        server.close(() => resume(Effect.void))
+        server.closeAllConnections()
+      })
+  )
+  const address = server.address()
+  if (address === null || typeof address === "string") return yield* Effect.die(new Error("the server has no port"))
+  return yield* client(address.port)
+})
+
+export const client = Effect.fnUntraced(function*(port: number) {
+  const agent = yield* Effect.acquireRelease(
+    Effect.sync(() => new Http.Agent({ keepAlive: true, maxSockets: 64 })),
+    (agent) => Effect.sync(() => agent.destroy())
+  )
+  const send: App.Client["send"] = (method, path, options = {}) =>
+    Effect.callback<App.Reply>((resume) => {
+      const request = Http.request({ port, host: "127.0.0.1", method, path, agent, headers: options.headers ?? {} })
+      request.on("error", (error) => resume(Effect.die(error)))
+      request.on("response", (response) => {
+        let body = ""
+        const raw = response.rawHeaders
+        const headers = raw.flatMap((name, i) => i % 2 === 0 ? [[name.toLowerCase(), raw[i + 1]] as const] : [])
+        response.setEncoding("utf8")
+        response.on("data", (text) => body += text)
+        response.on("error", (error) => resume(Effect.die(error)))
+        response.on("end", () => resume(Effect.succeed(reply(response.statusCode ?? 0, headers, body))))
+      })
+      request.end(options.body)
+      return Effect.sync(() => request.destroy())
+    })
+  return { send, port } satisfies App.Client
+})
+
+const writeTo = async (response: Http.ServerResponse, answer: Answer) => {
+  response.writeHead(answer.status ?? 200, answer.headers ?? {})
+  if (answer.stream === undefined) return response.end(answer.body)
+  for await (const part of answer.stream) response.write(part)
+  return response.end()
+}
+
+type Serve = (
+  routes: Routes,
+  store: App.TestStore,
+  options?: Options
+) => Effect.Effect<App.Client, never, Scope.Scope>
+
+const onNode: Serve = Effect.fnUntraced(function*(routes, store, options) {
+  const sessions = yield* nodeSessions(store, options)
+  const server = Http.createServer(sessions.listener(async (request, response) => {
+    const { pathname, searchParams } = place(request.url)
+    if (!Object.hasOwn(routes, pathname)) return writeTo(response, { status: 404 })
+    return writeTo(response, await routes[pathname](sessions.of(request), searchParams))
+  }))
+  return yield* listen(server)
+})
+
+const onExpress: Serve = Effect.fnUntraced(function*(routes, store, options) {
+  const sessions = yield* nodeSessions(store, options)
+  const app = Express.make()
+  app.use(sessions.middleware)
+  for (const [path, handler] of Object.entries(routes)) {
+    app.all(path, async (request, response) => {
+      const answer = await handler(sessions.of(request), place(request.url).searchParams)
+      response.status(answer.status ?? 200).set(answer.headers ?? {})
+      if (answer.stream === undefined) return response.send(answer.body ?? "")
+      for await (const part of answer.stream) response.write(part)
+      return response.end()
+    })
+  }
+  app.use(sessions.errors)
+  app.use((_error: unknown, _request: Http.IncomingMessage, response: Express.Response, _next: Express.Next) => {
+    response.status(500).end()
+  })
+  return yield* listen(Http.createServer(app))
+})
+
+const onFastify: Serve = Effect.fnUntraced(function*(routes, store, options) {
+  const sessions = yield* nodeSessions(store, options)
+  const app = fastify({ forceCloseConnections: true, exposeHeadRoutes: false })
+  app.register(SessionFastify.plugin(sessions))
+  app.register(async (app) => {
+    for (const [url, handler] of Object.entries(routes)) {
+      app.route({
+        method: ["GET", "HEAD", "POST"],
+        url,
+        handler: async (request, reply) => {
+          const answer = await handler(sessions.of(request), place(request.url).searchParams)
+          reply.code(answer.status ?? 200).headers(answer.headers ?? {})
+          const { stream } = answer
+          if (stream === undefined) return reply.send(answer.body ?? "")
+          return reply.send(Readable.from(stream))
+        }
+      })
+    }
+  })
+  yield* Effect.acquireRelease(
+    Effect.promise(() => app.listen({ port: 0, host: "127.0.0.1" })),
+    () => Effect.promise(() => app.close())
+  )
+  const address = app.server.address()
+  if (address === null || typeof address === "string") return yield* Effect.die(new Error("the server has no port"))
+  return yield* client(address.port)
+})
+
+const bodyOf = (stream: AsyncIterable<string>) => {
+  const parts = stream[Symbol.asyncIterator]()
+  return new ReadableStream<Uint8Array>({
+    pull: async (controller) => {
+      const { done, value } = await parts.next()
+      if (done === true) controller.close()
+      else controller.enqueue(new TextEncoder().encode(value))
+    }
+  })
+}
+
+const onFetch: Serve = Effect.fnUntraced(function*(routes, store, options) {
+  const sessions = yield* fetchSessions(store, options)
+  const handle = sessions.handler(async (request) => {
+    const { pathname, searchParams } = place(request.url)
+    if (!Object.hasOwn(routes, pathname)) return new Response(null, { status: 404 })
+    const { body, headers = {}, status = 200, stream } = await routes[pathname](sessions.of(request), searchParams)
+    return new Response(
+      stream === undefined ? body ?? null : bodyOf(stream),
+      { status, headers }
+    )
+  })
+  const send: App.Client["send"] = (method, path, { body, headers = {} } = {}) =>
+    Effect.promise(async (signal) => {
+      const request = new Request(`http://app.test${path}`, { method, headers, body: body ?? null, signal })
+      const response = await handle(request).catch(() => new Response(null, { status: 500 }))
+      return reply(response.status, [...response.headers], method === "HEAD" ? "" : await response.text())
+    })
+  return { send, port: undefined }
+})
+
+export const servers: Readonly<Record<string, Serve>> = {
+  "node:http": onNode,
+  "Express 5": onExpress,
+  "Fastify 5": onFastify,
+  "fetch handler": onFetch
+}

@@ -1,0 +1,171 @@
+import { CookieStore, Session, SessionConfig, SessionManager } from "@effect-session/core"
+import * as CryptoNode from "@effect-session/core/CryptoNode"
+import { type Revocable, Revocations as CookieList } from "@effect-session/core/Revocations"
+import { RedisRevocations } from "@effect-session/redis"
+import { assert, describe, it, layer } from "@effect/vitest"
+import { Clock, Context, Effect, Layer, Redacted, Schema } from "effect"
+import { layerClient, layerServer, Server } from "./StoreFixture.ts"
+
+const secrets = Redacted.make("Kq5-Zr8_Wt2.Hn7+Vm4/Xc9=Bb3~Ld6^Js1?")
+
+class UserSession extends Session.Service<UserSession>()("test/UserSession", {
+  data: Schema.Struct({ n: Schema.Number }),
+  initial: { n: 0 }
+}) {}
+
+type Data = (typeof UserSession)["definition"] extends Session.Definition<infer A> ? A : never
+class Manager extends Context.Service<Manager, SessionManager.SessionManager<UserSession, Data>>()("test/Manager") {}
+
+let prefixes = 0
+
+/** Two lists of one application, as two processes have them. */
+const lists = (options?: RedisRevocations.Options) =>
+  Effect.gen(function*() {
+    const server = yield* Server
+    const prefix = `revocations-${prefixes++}:`
+    const list = Layer.effect(CookieList, RedisRevocations.make(options)).pipe(
+      Layer.provide(layerClient(server.url, prefix))
+    )
+    const make = Effect.flatMap(Layer.build(list), (context) => Effect.provide(CookieList, context))
+    return { server, prefix, make, a: yield* make, b: yield* make }
+  })
+
+const session = (key: string, at: number, subject?: string): Revocable => ({
+  key,
+  subject,
+  authenticatedAt: subject === undefined ? undefined : at,
+  issuedAt: at
+})
+
+const now = Clock.currentTimeMillis
+
+layer(layerServer, { excludeTestServices: true })("a list of revocations in Redis", (it) => {
+  it.effect("ends a session in every process, once, until it is over by itself", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* lists()
+      const at = (yield* now) + 10
+      assert.isFalse(yield* b.isRevoked(session("k", at)))
+      const answers = yield* Effect.all(
+        Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? a : b).revoke("k", at + 400)),
+        { concurrency: "unbounded" }
+      )
+      assert.strictEqual(answers.filter((ended) => ended).length, 1)
+      assert.isTrue(yield* b.isRevoked(session("k", at)))
+      assert.isFalse(yield* b.isRevoked(session("other", at)))
+      yield* Effect.sleep(500)
+      assert.isFalse(yield* b.isRevoked(session("k", at)))
+      assert.isFalse(yield* a.revoke("late", at))
+      assert.isFalse(yield* a.isRevoked(session("late", at)))
+    }))
+
+  it.effect("remembers the later of two deadlines", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* lists()
+      const at = (yield* now) + 10
+      yield* a.revoke("k", at + 200)
+      assert.isFalse(yield* b.revoke("k", at + 60_000))
+      assert.isFalse(yield* a.revoke("k", at + 300))
+      yield* Effect.sleep(400)
+      assert.isTrue(yield* b.isRevoked(session("k", at)))
+    }))
+
+  it.effect("ends what a subject signed in to, with clocks that are apart, and nothing that comes after", () =>
+    Effect.gen(function*() {
+      const { a, b } = yield* lists({ clockSkew: "2 seconds" })
+      const at = yield* now
+      const ahead = session("k", at + 1500, "ada")
+      assert.isFalse(yield* a.isRevoked(ahead))
+      const epoch = yield* a.revokeSubject("ada")
+      assert.strictEqual(yield* b.epoch("ada"), epoch)
+      assert.isTrue(yield* b.isRevoked(ahead))
+      assert.isTrue(yield* b.isRevoked(session("k", epoch, "ada")))
+      assert.isFalse(yield* b.isRevoked(session("k", epoch + 1, "ada")))
+      assert.isFalse(yield* b.isRevoked(session("k", at + 1500, "bob")))
+      assert.isFalse(yield* b.isRevoked(session("k", at + 1500)))
+      assert.isAbove(yield* b.revokeSubject("ada"), epoch)
+      assert.isUndefined(yield* a.epoch("bob"))
+    }))
+
+  it.effect("refuses what was issued before it began, also after Redis has lost it", () =>
+    Effect.gen(function*() {
+      const before = yield* now
+      yield* Effect.sleep(20)
+      const { a, b, make, prefix, server } = yield* lists()
+      assert.isTrue(yield* a.isRevoked(session("k", before)))
+      yield* Effect.sleep(20)
+      const after = yield* now
+      assert.isFalse(yield* a.isRevoked(session("k", after)))
+      // A process that starts later does not begin the list anew.
+      yield* Effect.sleep(20)
+      assert.isFalse(yield* (yield* make).isRevoked(session("k", after)))
+      yield* a.revoke("ended", after + 60_000)
+      yield* server.admin("DEL", `${prefix}revocations`, `${prefix}revoked:ended`)
+      yield* Effect.sleep(5)
+      assert.isTrue(yield* b.isRevoked(session("ended", after)))
+      yield* Effect.sleep(20)
+      assert.isFalse(yield* b.isRevoked(session("new", yield* now)))
+    }))
+
+  it.effect("accepts earlier sessions on request", () =>
+    Effect.gen(function*() {
+      const { a } = yield* lists({ acceptEarlier: true })
+      assert.isFalse(yield* a.isRevoked(session("k", 1)))
+    }))
+
+  it.effect("shows neither subjects nor anything that lasts but its marker", () =>
+    Effect.gen(function*() {
+      const { a, prefix, server } = yield* lists()
+      yield* a.revoke("k", (yield* now) + 60_000)
+      yield* a.revokeSubject("ada@example.com")
+      const names = yield* server.admin("KEYS", `${prefix}*`)
+      assert.isArray(names)
+      const keys = (names as Array<unknown>).map(String)
+      assert.strictEqual(keys.length, 3)
+      for (const key of keys) {
+        assert.notInclude(key, "ada")
+        const ttl = Number(yield* server.admin("PTTL", key))
+        if (key === `${prefix}revocations`) assert.strictEqual(ttl, -1)
+        else assert.isAbove(ttl, 0)
+      }
+    }))
+
+  it.effect("fails while Redis does not answer, and lets nobody in", () =>
+    Effect.gen(function*() {
+      const { a, prefix, server } = yield* lists()
+      yield* server.admin("SET", `${prefix}revocations`, "noise")
+      assert.isTrue(yield* a.isRevoked(session("k", yield* now)))
+      yield* server.admin("DEL", `${prefix}revocations`)
+      yield* server.admin("RPUSH", `${prefix}revocations`, "noise")
+      assert.strictEqual((yield* Effect.flip(a.isRevoked(session("k", yield* now)))).reason._tag, "StoreUnavailable")
+    }))
+
+  it.effect("makes logout final in cookie mode, in every process", () =>
+    Effect.gen(function*() {
+      const server = yield* Server
+      const node = Layer.effect(Manager, SessionManager.make(UserSession)).pipe(
+        Layer.provide(CookieStore.layer()),
+        Layer.provide(RedisRevocations.layer()),
+        Layer.provide(layerClient(server.url, "cookie-nodes:")),
+        Layer.provide(CryptoNode.layer),
+        Layer.provide(SessionConfig.layer({ preset: "production", secrets }))
+      )
+      const start = Effect.flatMap(Layer.build(Layer.fresh(node)), (context) => Effect.provide(Manager, context))
+      const [first, second] = [yield* start, yield* start]
+      yield* Effect.sleep(20)
+      const { token } = yield* first.run(undefined, UserSession.login("ada"))
+      assert.strictEqual((yield* second.run(token, UserSession.subject)).value, "ada")
+      yield* first.run(token, UserSession.destroy)
+      assert.strictEqual((yield* second.run(token, UserSession.status)).value, "anonymous")
+    }))
+})
+
+describe("options of a list of revocations", () => {
+  it("that make no sense are refused", () => {
+    for (const subjectLifetime of [0, -1, "401 days", Infinity] as const) {
+      assert.throws(() => RedisRevocations.make({ subjectLifetime }), RangeError)
+    }
+    for (const clockSkew of [-1, "2 hours"] as const) {
+      assert.throws(() => RedisRevocations.make({ clockSkew }), RangeError)
+    }
+  })
+})
