@@ -75,8 +75,10 @@ const messageOf = (text: string): Message | undefined => {
     const [data, signature]: ReadonlyArray<unknown> = list
     return typeof data === "string" && typeof signature === "string" ? [data, signature] : undefined
   }
-  const at = text.indexOf("--")
-  return at === -1 ? undefined : [text.slice(0, at), text.slice(at + 2)]
+  // Both parts may hold the separator: the signature is the one of known length, with or without padding.
+  const length = text.endsWith("=") ? 44 : 43
+  const at = text.length - length - 2
+  return at > 0 && text.startsWith("--", at) ? [text.slice(0, at), text.slice(at + 2)] : undefined
 }
 
 // Text that was compressed before it was encrypted begins with two octets that JSON never begins with.

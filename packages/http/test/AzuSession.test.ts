@@ -32,6 +32,17 @@ describe("AzuSession.fromCookie", () => {
       }
     }))
 
+  it.effect("a message whose parts hold the separator opens", () =>
+    Effect.gen(function*() {
+      const reader = yield* AzuSession.fromCookie({ secret })
+      for (const part of [0, 1]) {
+        const made = () => azuMessage(record, { joined: true })
+        let message = made()
+        while (![message.slice(0, -46), message.slice(-44)][part].includes("--")) message = made()
+        assert.isDefined(yield* read(reader, cookies(message)), message)
+      }
+    }))
+
   it.effect("a session past its end is over, which the old application did not see", () =>
     Effect.gen(function*() {
       const reader = yield* AzuSession.fromCookie({ secret })
