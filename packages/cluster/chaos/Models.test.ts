@@ -8,6 +8,7 @@ import * as RedisNodes from "../test/RedisNodes.ts"
 const long = process.env.CHAOS === "long"
 
 Models.compare(long ? 2000 : 10)
+Models.onRedis(long ? 20_000 : 20)
 
 const options = { elapse: Effect.sleep, unit: 50, exactTime: false, runs: long ? 400 : 5 }
 

@@ -243,8 +243,27 @@ describe("Invalidation on a memory bus", () => {
         assert.strictEqual(error.reason._tag, "InvalidMessage")
       }
       yield* a.publish(changed("k"))
+      assert.strictEqual((yield* a.stats).publishFailures, 0)
       assert.strictEqual((yield* b.stats).gaps, 0)
       assert.strictEqual((yield* b.stats).received, 1)
+    }))
+
+  it.effect("a message is written once", () =>
+    Effect.gen(function*() {
+      const node = yield* join(yield* bus)
+      let reads = 0
+      const message: InvalidationMessage.Message = {
+        _tag: "SessionChanged",
+        get key() {
+          reads++
+          return "k"
+        }
+      }
+      InvalidationMessage.encode({ node: "n", sequence: 1, message })
+      const once = reads
+      yield* node.publish(message)
+      assert.isAbove(once, 0)
+      assert.strictEqual(reads, 2 * once)
     }))
 
   it.effect("closing a node ends its streams, takes it off the bus and stops its publishing", () =>

@@ -1,16 +1,21 @@
 /** Stores that are compared with their model: nodes over one memory store. */
-import type { SessionQuery, SessionStore } from "@effect-session/core"
+import { SessionQuery, SessionStore } from "@effect-session/core"
+import * as NodesModelTest from "@effect-session/core/testing/NodesModelTest"
 import * as StoreModelTest from "@effect-session/core/testing/StoreModelTest"
-import { describe, it } from "@effect/vitest"
-import { type Context, Effect, type Scope } from "effect"
+import { describe, it, layer } from "@effect/vitest"
+import { Context, Effect, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import * as Nodes from "./Nodes.ts"
+import * as RedisNodes from "./RedisNodes.ts"
 
 type Stores = Context.Context<SessionStore.SessionStore | SessionQuery.SessionQuery>
 
 // The seed repeats a run; a failure names it too.
 export const print = (what: string, { commands, runs, seed }: StoreModelTest.ModelReport): Effect.Effect<void> =>
   Effect.sync(() => process.stdout.write(`${what}: ${runs} sequences, ${commands} calls, seed ${seed}\n`))
+
+export const printNodes = (what: string, report: NodesModelTest.Report): Effect.Effect<void> =>
+  print(`${what}, ${report.hits} reads from copies, ${report.stale} sequences with a stale one`, report)
 
 /** A store whose answers take some turns of the scheduler, there and back. */
 const slow: Nodes.Around = (store) => {
@@ -71,4 +76,43 @@ export const compare = (runs: number): void => {
       )
     })
   }
+
+  for (
+    const { around, name, staleFor } of [
+      { name: "three cached nodes, each with callers of its own", around: undefined, staleFor: 0 },
+      // Others hear of a write once the answer of the store is there, which may be after somebody has read it.
+      { name: "three cached nodes over a slow store, each with callers of its own", around: slow, staleFor: 100 }
+    ]
+  ) {
+    describe(name, () => {
+      it.effect("do everything in atomic steps, of which a copy tells in time", () =>
+        Effect.gen(function*() {
+          const { nodes, query, store } = yield* Nodes.make(3, {}, around)
+          const context = Context.make(SessionStore.SessionStore, store).pipe(
+            Context.add(SessionQuery.SessionQuery, query)
+          )
+          const report = yield* Effect.provide(
+            NodesModelTest.parallel({ ...options, nodes: Nodes.three(nodes), staleFor, size: 60 }),
+            context
+          )
+          yield* printNodes(`${name}, parallel`, report)
+        }), 60_000)
+    })
+  }
+}
+
+/** Compares three nodes over Redis with the model, each with callers of its own, in so many random sequences. */
+export const onRedis = (runs: number): void => {
+  describe("three cached nodes over Redis, each with callers of its own", () => {
+    // Two of them hear the others late, so that there are copies to be caught.
+    layer(RedisNodes.three(0, 1, 4), { excludeTestServices: true })((it) => {
+      it.effect("do everything in atomic steps, of which a copy tells within 100 ms", () =>
+        Effect.gen(function*() {
+          const nodes = yield* RedisNodes.Three
+          const options = { elapse: Effect.sleep, unit: 50, exactTime: false, runs, size: 60 }
+          const report = yield* NodesModelTest.parallel({ ...options, nodes, staleFor: "100 millis" })
+          yield* printNodes("three nodes over Redis, parallel", report)
+        }), 600_000)
+    })
+  })
 }

@@ -3,6 +3,7 @@ import { ClusterStore, Invalidation } from "@effect-session/cluster"
 import { Crypto, SessionConfig, SessionQuery, SessionStore } from "@effect-session/core"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import * as MemoryStore from "@effect-session/core/MemoryStore"
+import type * as NodesModelTest from "@effect-session/core/testing/NodesModelTest"
 import { Context, Effect, Layer, Redacted, type Scope, Stream } from "effect"
 
 export const secret = Redacted.make("Tq8-Zr5_Kt2.Hn7+Wm4/Xc9=Vb3~Ld6^Gs1?")
@@ -113,4 +114,15 @@ export const spread = (
     destroyBySubject: (subject, options) => told(() => next().query.destroyBySubject(subject, options)),
     destroyWhere: (predicate) => streamed(() => next().query.destroyWhere(predicate))
   }))
+}
+
+/** Three nodes for the model test, each with callers of its own. */
+export const three = (
+  nodes: ReadonlyArray<Pick<Node, "store" | "query" | "cluster">>
+): NodesModelTest.Options["nodes"] => {
+  const node = (i: number): NodesModelTest.Node => {
+    const { cluster, query, store } = nodes[i]
+    return { store, query, hits: Effect.map(cluster.stats, ({ hits }) => hits) }
+  }
+  return [node(0), node(1), node(2)]
 }

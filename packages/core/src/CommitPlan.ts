@@ -77,6 +77,8 @@ export type Step =
     readonly key: string
     /** When the session would have ended anyway, in UTC milliseconds, where that is known. */
     readonly until: number | undefined
+    /** Whether it is known that nobody was signed in to it. */
+    readonly anonymous?: boolean | undefined
   }
 
 /**
@@ -158,6 +160,20 @@ const create = (situation: Situation): Step => {
   }
 }
 
+/**
+ * The step that ends the session of a key, whatever is known of it.
+ *
+ * @stability unstable
+ * @category constructors
+ * @since 0.1.0
+ */
+export const destroy = (key: string, record: SessionRecord | undefined): Step => ({
+  _tag: "Destroy",
+  key,
+  until: record?.expiresAt,
+  anonymous: record !== undefined && record.subject === undefined
+})
+
 const isWorthStoring = (situation: Situation): boolean =>
   situation.identity.subject !== undefined || situation.payload !== situation.initialPayload
 
@@ -205,7 +221,7 @@ export const make = (situation: Situation): Plan => {
   if (situation.ended) {
     const steps: Array<Step> = []
     const key = current?.key ?? situation.unread
-    if (key !== undefined) steps.push({ _tag: "Destroy", key, until: current?.record.expiresAt })
+    if (key !== undefined) steps.push(destroy(key, current?.record))
     if (isWorthStoring(situation)) steps.push(create(situation))
     return { _tag: "Steps", steps }
   }
@@ -234,7 +250,7 @@ export const make = (situation: Situation): Plan => {
           payload: situation.payload,
           idleTimeout: override?.idleTimeout ?? settings.idleTimeout,
           lifetime: situation.lifetimeChanged ? override?.lifetime ?? settings.lifetime : undefined,
-          active: counts
+          active: counts || situation.touch
         }
       }]
     }

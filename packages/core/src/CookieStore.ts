@@ -93,7 +93,7 @@ export interface Options {
   readonly maxToken?: number | undefined
   /**
    * Number of opened tokens that are kept in memory, so that the next request
-   * need not open them: 1,024 by default, 0 for none. Deadlines and revocations
+   * need not open them: 4,096 by default, 0 for none. Deadlines and revocations
    * are checked all the same.
    */
   readonly remembered?: number | undefined

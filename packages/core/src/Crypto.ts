@@ -85,10 +85,12 @@ export class Crypto extends Context.Service<Crypto, {
   readonly hashId: (token: string) => Effect.Effect<string | undefined>
 
   /**
-   * Returns an opaque name of a stored session for lists, links and events. It
-   * reveals neither the token nor the key and opens nothing.
+   * Returns an opaque name of a stored session for lists, links and events, of 24
+   * base64url characters. It reveals neither the token nor the key and opens
+   * nothing. It is made under the newest key, or under that of an earlier handle to
+   * compare with, as long as it is in the ring.
    */
-  readonly handleOf: (key: string) => Effect.Effect<string>
+  readonly handleOf: (key: string, like?: string) => Effect.Effect<string>
 
   /**
    * Encrypts and authenticates, under the newest key. Two seals of one value
@@ -159,9 +161,13 @@ export const makeWith: (
   // 48 octets are 64 base64url characters: one block of SHA-256.
   const block = (key: KeyRing.RingKey, purpose: string) => Effect.map(key.derive(purpose, 48), Base64Url.encode)
   const hashKeys = new Map<string, string>()
-  for (const key of ring.keys) hashKeys.set(key.id, yield* block(key, "id-hash"))
+  const handleKeys = new Map<string, { readonly id: string; readonly key: string }>()
+  for (const key of ring.keys) {
+    hashKeys.set(key.id, yield* block(key, "id-hash"))
+    handleKeys.set(key.id, { id: key.id, key: yield* block(key, "handle") })
+  }
   const newest = ring.newest.id
-  const handleKey = yield* block(ring.newest, "handle")
+  const newestHandle = { id: newest, key: yield* block(ring.newest, "handle") }
   const { sha256 } = primitives
   const recent = new RecentKeys()
 
@@ -181,7 +187,10 @@ export const makeWith: (
       if (key === undefined) return Effect.undefined
       return Effect.mapEager(sha256(key + token), (hash) => recent.set(token, SessionToken.bucket(token) + hash))
     },
-    handleOf: (key) => Effect.map(sha256(handleKey + key), (hash) => hash.slice(0, 22)),
+    handleOf: (key, like) => {
+      const by = (like === undefined ? undefined : handleKeys.get(like.slice(0, 2))) ?? newestHandle
+      return Effect.map(sha256(by.key + key), (hash) => by.id + hash.slice(0, 22))
+    },
     seal,
     open,
     sign,

@@ -8,9 +8,9 @@
  * | 2 | sealed octets | always |
  * | 3 | compressed octets | unless payloads are sealed |
  *
- * A sealed payload is encrypted and authenticated for the key of its record: moved
- * to another key, or to another store, it does not open. What is compressed says
- * so, and by which algorithm, in an octet of its own; inside a seal that octet is
+ * A sealed payload is encrypted and authenticated for the key and the subject of
+ * its record: moved to another key, to another store or to another user, it does
+ * not open. What is compressed says so, and by which algorithm, in an octet of its own; inside a seal that octet is
  * authenticated, and the compressed octets are padded to a multiple of 64.
  *
  * A record that cannot be read is handed on as {@link unreadable}: the session is
@@ -24,7 +24,8 @@
  * **Gotchas**
  *
  * Key, subject, times and version of a record are not sealed: stores work with
- * them.
+ * them. Of these, times and version can be changed by whoever can write to the
+ * store.
  *
  * @stability unstable
  * @since 0.1.0
@@ -39,7 +40,15 @@ import { type Algorithm, Compression, type Service as CompressionService } from 
 import type { Crypto } from "./Crypto.ts"
 import type { SealContext } from "./SealedFormat.ts"
 import { compressed as compressedFormat, format as plainFormat, sealed as sealedFormat } from "./SessionData.ts"
-import type { Lookup, Payload, SessionRecord, SessionStore } from "./SessionStore.ts"
+import type {
+  Lookup,
+  Payload,
+  RecordChange,
+  Saved,
+  SessionRecord,
+  SessionStore,
+  SessionStoreError
+} from "./SessionStore.ts"
 
 /**
  * A payload as a store keeps it.
@@ -61,8 +70,8 @@ export interface Written {
  * @since 0.1.0
  */
 export interface Codec {
-  /** What a store keeps under a key for a payload. */
-  readonly encode: (key: string, written: Written) => Effect.Effect<Written>
+  /** What a store keeps for a payload, in the record of a key and a subject. */
+  readonly encode: (key: string, subject: string | undefined, written: Written) => Effect.Effect<Written>
   /** The record that a store keeps under a key, with the payload as sessions see it. */
   readonly decode: (key: string, record: SessionRecord) => Effect.Effect<SessionRecord>
 }
@@ -115,7 +124,7 @@ export interface Options {
  * @since 0.1.0
  */
 export const identity: Codec = {
-  encode: (_, written) => Effect.succeed(written),
+  encode: (_key, _subject, written) => Effect.succeed(written),
   decode: (_, record) => Effect.succeed(record)
 }
 
@@ -201,7 +210,12 @@ export const make = (
     )
   }
 
-  const context = (key: string): SealContext => ({ purpose: "record", place: name, key })
+  const context = (key: string, subject: string | undefined): SealContext => ({
+    purpose: "record",
+    place: name,
+    key,
+    subject
+  })
   const read = (record: SessionRecord, bytes: Uint8Array | undefined): SessionRecord => {
     const payload = bytes === undefined ? undefined : textOf(bytes)
     return payload === undefined
@@ -225,7 +239,7 @@ export const make = (
   const isPlainAccepted = () => !seals || clock.currentTimeMillisUnsafe() < acceptPlainUntil
 
   return {
-    encode: (key, written) => {
+    encode: (key, subject, written) => {
       const { payload } = written
       if (!seals && compress === undefined) return Effect.succeed(written)
       const bytes = typeof payload === "string" ? utf8.encode(payload) : payload
@@ -246,7 +260,7 @@ export const make = (
           ? plain(bytes)
           : marked(smaller.algorithm, smaller.bytes, length)
         return Effect.mapEager(
-          crypto.seal(context(key), content),
+          crypto.seal(context(key, subject), content),
           (payload) => ({ format: sealedFormat, payload })
         )
       })
@@ -263,7 +277,7 @@ export const make = (
           return typeof payload === "string"
             ? unread(record)
             : Effect.flatMapEager(
-              crypto.open(context(key), payload),
+              crypto.open(context(key, record.subject), payload),
               (opened) => opened === undefined ? unread(record) : unpack(record, opened.plaintext, true)
             )
         // Written by a later version, which decoding will say.
@@ -315,6 +329,23 @@ export const layer = (options: Options = {}): Layer.Layer<never> =>
   Layer.succeed(PayloadCodec, (place) => configured(place, options))
 
 /**
+ * A store whose payloads are as sessions see them. It has to be told whose record
+ * it saves.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface CodedStore extends Omit<SessionStore["Service"], "save"> {
+  readonly save: (
+    key: string,
+    expectedVersion: number,
+    change: RecordChange,
+    subject: string | undefined
+  ) => Effect.Effect<Saved, SessionStoreError>
+}
+
+/**
  * Puts a codec in front of a store: payloads are plain above it and written by
  * the codec below. With {@link identity} it is the store itself.
  *
@@ -322,7 +353,7 @@ export const layer = (options: Options = {}): Layer.Layer<never> =>
  * @category combinators
  * @since 0.1.0
  */
-export const over = (store: SessionStore["Service"], codec: Codec): SessionStore["Service"] => {
+export const over = (store: SessionStore["Service"], codec: Codec): CodedStore => {
   if (codec === identity) return store
   // What was written is what was confirmed: it need not be opened again.
   const confirmed = <A extends { readonly _tag: string }>(
@@ -339,23 +370,26 @@ export const over = (store: SessionStore["Service"], codec: Codec): SessionStore
           : Effect.succeed(lookup)),
     create: (record, limit) =>
       Effect.flatMapEager(
-        codec.encode(record.key, record),
+        codec.encode(record.key, record.subject, record),
         ({ format, payload }) =>
           Effect.map(store.create({ ...record, format, payload }, limit), (created) => confirmed(created, record))
       ),
-    save: (key, expectedVersion, change) =>
-      Effect.flatMapEager(codec.encode(key, change), ({ format, payload }) =>
+    save: (key, expectedVersion, change, subject) =>
+      Effect.flatMapEager(codec.encode(key, subject, change), ({ format, payload }) =>
         Effect.map(
           store.save(key, expectedVersion, { ...change, format, payload }),
           (saved) => confirmed(saved, change)
         )),
     touch: store.touch,
     renew: (oldKey, expectedVersion, replacement, options) =>
-      Effect.flatMapEager(codec.encode(replacement.key, replacement), ({ format, payload }) =>
-        Effect.map(
-          store.renew(oldKey, expectedVersion, { ...replacement, format, payload }, options),
-          (renewed) => confirmed(renewed, replacement)
-        )),
+      Effect.flatMapEager(
+        codec.encode(replacement.key, replacement.subject, replacement),
+        ({ format, payload }) =>
+          Effect.map(
+            store.renew(oldKey, expectedVersion, { ...replacement, format, payload }, options),
+            (renewed) => confirmed(renewed, replacement)
+          )
+      ),
     destroy: store.destroy
   }
 }

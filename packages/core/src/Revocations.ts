@@ -60,6 +60,18 @@ export interface Revocable {
 }
 
 /**
+ * What a list may know of a session that it is to end.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface RevokeOptions {
+  /** Whether nobody is signed in to it, `false` by default: for what is not known. */
+  readonly anonymous?: boolean | undefined
+}
+
+/**
  * Service that remembers which sessions are over.
  *
  * **Details**
@@ -71,7 +83,9 @@ export interface Revocable {
  *
  * An implementation must not forget a key before its `until`, nor a subject
  * before `subjectLifetime` has passed since its epoch. One that has lost what it
- * knew must refuse the sessions it might have known.
+ * knew must refuse the sessions it might have known. Anybody can begin and end
+ * anonymous sessions: where room is limited, theirs must not be that of users who
+ * sign out, and a list may forget them, the oldest first.
  *
  * @stability unstable
  * @category services
@@ -89,7 +103,11 @@ export class Revocations extends Context.Service<Revocations, {
    * does. Remembered until `until`, in UTC milliseconds, when the session is over
    * by itself; `false` where that has passed.
    */
-  readonly revoke: (key: string, until: number) => Effect.Effect<boolean, SessionStoreError>
+  readonly revoke: (
+    key: string,
+    until: number,
+    options?: RevokeOptions
+  ) => Effect.Effect<boolean, SessionStoreError>
 
   /**
    * Ends every session that its subject signed in to up to now, and returns the
@@ -116,7 +134,10 @@ export class Revocations extends Context.Service<Revocations, {
  * @since 0.1.0
  */
 export interface Options {
-  /** Number of keys, and again of subjects, that the list remembers at most: 1,000,000 by default. */
+  /**
+   * Number of keys that the list remembers at most, again of keys of anonymous
+   * sessions, and again of subjects: 1,000,000 by default.
+   */
   readonly capacity?: number | undefined
   /**
    * How long the epoch of a subject is remembered, 400 days by default, the
@@ -135,6 +156,9 @@ export interface Options {
 const longest = 400 * 24 * 60 * 60 * 1000
 const maxCapacity = 2 ** 30
 
+// Removing many at once costs little more than removing one.
+const mostAtOnce = 2048
+
 const full = (what: string): Effect.Effect<never, SessionStoreError> =>
   Effect.fail(
     new SessionStoreError({
@@ -152,6 +176,10 @@ const full = (what: string): Effect.Effect<never, SessionStoreError> =>
  * A full list forgets nothing: the next revocation fails until something has run
  * out. Keys and subjects are counted apart, so that no number of logouts can
  * stand in the way of `revokeSubject`.
+ *
+ * Keys of anonymous sessions are counted apart too. Where there is no more room
+ * for them, the oldest are forgotten: a copy of such a session's token is then
+ * accepted again until its deadline.
  *
  * A list that starts empty cannot know what was revoked before, so sessions
  * issued before it was made are over, unless `acceptEarlier` says otherwise.
@@ -185,11 +213,13 @@ export const makeMemory = (options: Options = {}): Effect.Effect<Revocations["Se
   return Effect.gen(function*() {
     const clock = yield* Clock.Clock
     const startedAt = options.acceptEarlier === true ? -Infinity : clock.currentTimeMillisUnsafe()
+    const atOnce = Math.min(mostAtOnce, 1 + (capacity >> 4))
     const keys = new DeadlineMap()
+    const visitors = new DeadlineMap()
     const subjects = new DeadlineMap()
     const sweep = Effect.suspend(() => {
       const now = clock.currentTimeMillisUnsafe()
-      return Effect.andThen(keys.sweep(now), subjects.sweep(now))
+      return Effect.andThen(keys.sweep(now), Effect.andThen(visitors.sweep(now), subjects.sweep(now)))
     })
     yield* sweep.pipe(Effect.repeat(Schedule.spaced(sweepInterval)), Effect.forkScoped)
 
@@ -200,17 +230,23 @@ export const makeMemory = (options: Options = {}): Effect.Effect<Revocations["Se
 
     return Revocations.of({
       subjectLifetime,
-      revoke: (key, until) =>
+      revoke: (key, until, options) =>
         Effect.suspend(() => {
           const now = clock.currentTimeMillisUnsafe()
-          const known = keys.get(key, now)
-          if (known !== undefined) {
-            if (until > known) keys.set(key, until)
+          for (const map of [keys, visitors]) {
+            const known = map.get(key, now)
+            if (known === undefined) continue
+            if (until > known) map.set(key, until)
             return Effect.succeed(false)
           }
           if (until <= now) return Effect.succeed(false)
-          if (keys.isFull(capacity, now)) return full("keys")
-          keys.set(key, until)
+          const anonymous = options?.anonymous === true
+          const map = anonymous ? visitors : keys
+          if (map.isFull(capacity, now)) {
+            if (!anonymous) return full("keys")
+            visitors.removeOldest(atOnce)
+          }
+          map.set(key, until)
           return Effect.succeed(true)
         }),
       revokeSubject: (subject) =>
@@ -227,7 +263,7 @@ export const makeMemory = (options: Options = {}): Effect.Effect<Revocations["Se
         Effect.sync(() => {
           if (issuedAt < startedAt) return true
           const now = clock.currentTimeMillisUnsafe()
-          if (keys.get(key, now) !== undefined) return true
+          if (keys.get(key, now) !== undefined || visitors.get(key, now) !== undefined) return true
           if (subject === undefined) return false
           const epoch = epochOf(subject, now)
           return epoch !== undefined && (authenticatedAt === undefined || authenticatedAt <= epoch)

@@ -48,7 +48,7 @@ export interface Layout {
 }
 
 /**
- * What a sealed value is bound to. It opens only where all three are the same.
+ * What a sealed value is bound to. It opens only where all of it is the same.
  *
  * @stability unstable
  * @category models
@@ -61,6 +61,8 @@ export interface SealContext {
   readonly place: string
   /** Which of the values there it is: the key of the record, empty if there is only one. */
   readonly key: string
+  /** Whom the record is about, where that stands beside the value. Nobody is not the same as an empty text. */
+  readonly subject?: string | undefined
 }
 
 /**
@@ -310,24 +312,26 @@ const writeAscii = (data: Uint8Array, at: number, text: string): number => {
 
 /**
  * Returns what is authenticated along with the ciphertext: the prefix, then
- * purpose, place and key, each after its length in four octets. `undefined` for a
- * context with half a surrogate pair.
+ * purpose, place, key, and the subject if there is one, each after its length in
+ * four octets. `undefined` for a context with half a surrogate pair.
  *
  * @stability unstable
  * @category converting
  * @since 0.1.0
  */
 export const additionalData = (prefix: Uint8Array, context: SealContext): Uint8Array | undefined => {
-  const { key, place, purpose } = context
-  const data = allocate(prefixLength + 12 + purpose.length + place.length + key.length)
+  const { key, place, purpose, subject } = context
+  const length = prefixLength + 12 + purpose.length + place.length + key.length
+  const data = allocate(subject === undefined ? length : length + 4 + subject.length)
   let at = writeAscii(data, prefixLength, purpose)
   if (at > 0) at = writeAscii(data, at, place)
   if (at > 0) at = writeAscii(data, at, key)
+  if (at > 0 && subject !== undefined) at = writeAscii(data, at, subject)
   if (at > 0) {
     data.set(prefix)
     return data
   }
-  return additionalUnicode(prefix, [purpose, place, key])
+  return additionalUnicode(prefix, subject === undefined ? [purpose, place, key] : [purpose, place, key, subject])
 }
 
 const additionalUnicode = (prefix: Uint8Array, texts: ReadonlyArray<string>): Uint8Array | undefined => {

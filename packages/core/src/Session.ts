@@ -169,7 +169,8 @@ export interface Session<in out A, out R = never> extends ReadonlySession<A, R> 
    * Signs a subject in, under a new id. Of the anonymous data only the keys in
    * `keepOnLogin` survive; `f` gets the initial data with those, and beside it the
    * data until now, for what a key alone cannot say: carts that become one. Where
-   * somebody else was signed in, nothing passes on, and `before` is `undefined`.
+   * somebody else was signed in, nothing passes on, lifetimes included, and
+   * `before` is `undefined`. A session that only others can read is left to them.
    * Like the function of `update`, `f` must be pure.
    */
   readonly login: (

@@ -12,15 +12,18 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import type { Step } from "./CommitPlan.ts"
+import type { Current, Step } from "./CommitPlan.ts"
 import { Crypto } from "./Crypto.ts"
+import * as AtOnce from "./internal/atOnce.ts"
 import * as PayloadCodec from "./PayloadCodec.ts"
 import { SessionConfig } from "./SessionConfig.ts"
 import { presets } from "./SessionPreset.ts"
 import {
   type LoadOptions,
   type Lookup,
+  type Saved,
   type SessionRecord,
   SessionStore,
   SessionStoreError,
@@ -86,6 +89,11 @@ export class SessionBackend extends Context.Service<SessionBackend, {
   /** Longest token in characters, where tokens differ in length. A transport that cannot carry it refuses to start. */
   readonly maxToken?: number | undefined
   readonly load: (token: string, options?: LoadOptions) => Effect.Effect<Found, SessionStoreError>
+  /**
+   * Loads the session of a key, for what goes on after a request. Missing where
+   * the token is the record: every write then makes a new token.
+   */
+  readonly loadKey?: ((key: string) => Effect.Effect<Lookup, SessionStoreError>) | undefined
   readonly apply: (step: Step) => Effect.Effect<Applied, SessionStoreError>
   /**
    * Returns the key of a token without asking anybody, where that is possible: a
@@ -156,6 +164,8 @@ const makeOver = Effect.fnUntraced(
     const crypto = yield* Crypto
     const codec = yield* (yield* PayloadCodec.PayloadCodec)({ name, sealByDefault, crypto })
     const store = PayloadCodec.over(yield* SessionStore, codec)
+    const loadNow = AtOnce.of(store.load)
+    const saveNow = AtOnce.of(store.save)
 
     const withNewKey = (
       subject: string | undefined,
@@ -183,73 +193,87 @@ const makeOver = Effect.fnUntraced(
             }))
       )
 
+    const load = (token: string, options?: LoadOptions) =>
+      Effect.flatMapEager(crypto.hashId(token), (key) =>
+        key === undefined
+          ? rejected
+          : Effect.map(store.load(key, options), (lookup): Found => ({ _tag: "Found", key, lookup })))
+
+    const afterSave = (saved: Saved, { key, token }: Current): Applied => {
+      if (saved._tag !== "Saved") return saved._tag === "Conflict" ? conflict : gone
+      return { _tag: "Stored", token, key, record: saved.record, evicted: noEvictions }
+    }
+
     return SessionBackend.of({
       name,
       open: codec === PayloadCodec.identity ? undefined : codec.decode,
       keyOf: crypto.hashId,
-      load: (token, options) =>
-        Effect.flatMapEager(crypto.hashId(token), (key) =>
-          key === undefined
-            ? rejected
-            : Effect.map(store.load(key, options), (lookup): Found => ({ _tag: "Found", key, lookup }))),
-      apply: (step) => {
-        switch (step._tag) {
-          case "Create":
-            return withNewKey(
-              step.record.subject,
-              (token, key) =>
-                Effect.map(store.create({ ...step.record, key }, step.limit), (created) => {
-                  if (created._tag === "Created") {
-                    return { _tag: "Stored", token, key, record: created.record, evicted: created.evicted }
+      loadKey: (key) => store.load(key),
+      load: AtOnce.make(
+        load,
+        loadNow && ((token, options) => {
+          const hashed = crypto.hashId(token)
+          const key = Exit.isExit(hashed) && Exit.isSuccess(hashed) ? hashed.value : undefined
+          if (typeof key !== "string") return undefined
+          const lookup = loadNow(key, options)
+          return lookup && { _tag: "Found", key, lookup }
+        })
+      ),
+      apply: AtOnce.make(
+        (step) => {
+          switch (step._tag) {
+            case "Create":
+              return withNewKey(
+                step.record.subject,
+                (token, key) =>
+                  Effect.map(store.create({ ...step.record, key }, step.limit), (created) => {
+                    if (created._tag === "Created") {
+                      return { _tag: "Stored", token, key, record: created.record, evicted: created.evicted }
+                    }
+                    return created._tag === "KeyTaken" ? "KeyTaken" : limitReached
+                  })
+              )
+            case "Save": {
+              const { change, current } = step
+              return Effect.map(
+                store.save(current.key, current.record.version, change, current.record.subject),
+                (saved) => afterSave(saved, current)
+              )
+            }
+            case "Touch":
+              return Effect.map(store.touch(step.current.key), (live): Applied => ({ _tag: "Touched", live }))
+            case "Renew": {
+              const { current, grace, limit, replacement } = step
+              return withNewKey(replacement.subject, (token, key) =>
+                Effect.map(
+                  store.renew(current.key, current.record.version, { ...replacement, key }, { grace, limit }),
+                  (renewed) => {
+                    switch (renewed._tag) {
+                      case "Renewed":
+                        return { _tag: "Stored", token, key, record: renewed.record, evicted: renewed.evicted }
+                      case "KeyTaken":
+                        return "KeyTaken"
+                      case "LimitReached":
+                        return limitReached
+                      case "Conflict":
+                        return conflict
+                      case "Gone":
+                        return gone
+                    }
                   }
-                  return created._tag === "KeyTaken" ? "KeyTaken" : limitReached
-                })
-            )
-          case "Save": {
-            const { change, current } = step
-            return Effect.map(
-              store.save(current.key, current.record.version, change),
-              (saved): Applied =>
-                saved._tag === "Saved"
-                  ? {
-                    _tag: "Stored",
-                    token: current.token,
-                    key: current.key,
-                    record: saved.record,
-                    evicted: noEvictions
-                  }
-                  : saved._tag === "Conflict"
-                  ? conflict
-                  : gone
-            )
+                ))
+            }
+            case "Destroy":
+              return Effect.map(store.destroy(step.key), (live): Applied => ({ _tag: "Ended", live }))
           }
-          case "Touch":
-            return Effect.map(store.touch(step.current.key), (live): Applied => ({ _tag: "Touched", live }))
-          case "Renew": {
-            const { current, grace, limit, replacement } = step
-            return withNewKey(replacement.subject, (token, key) =>
-              Effect.map(
-                store.renew(current.key, current.record.version, { ...replacement, key }, { grace, limit }),
-                (renewed) => {
-                  switch (renewed._tag) {
-                    case "Renewed":
-                      return { _tag: "Stored", token, key, record: renewed.record, evicted: renewed.evicted }
-                    case "KeyTaken":
-                      return "KeyTaken"
-                    case "LimitReached":
-                      return limitReached
-                    case "Conflict":
-                      return conflict
-                    case "Gone":
-                      return gone
-                  }
-                }
-              ))
-          }
-          case "Destroy":
-            return Effect.map(store.destroy(step.key), (live): Applied => ({ _tag: "Ended", live }))
-        }
-      }
+        },
+        saveNow && ((step) => {
+          if (step._tag !== "Save") return undefined
+          const { change, current } = step
+          const saved = saveNow(current.key, current.record.version, change, current.record.subject)
+          return saved && afterSave(saved, current)
+        })
+      )
     })
   }
 )

@@ -81,7 +81,11 @@ export interface Options {
   readonly conflictRetries?: number | undefined
   /**
    * What becomes of stored data that cannot be decoded: the request starts with
-   * a `fresh` session (the default) and status `invalid`, or reading `fail`s.
+   * a `fresh` session (the default) and status `invalid`, or reading `fail`s. A
+   * write over a fresh one takes its place. But data of a later version of the
+   * application is never written over, nor that of a signed-in user that does not
+   * open: other nodes can read it. Such a write fails with `Invalid`, and a sign-in
+   * begins another session.
    */
   readonly onInvalid?: "fresh" | "fail" | undefined
   /**

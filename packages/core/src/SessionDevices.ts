@@ -137,7 +137,10 @@ export const revoke: <Self, A>(
 ) => Effect.Effect<boolean, SessionError, Self | Requirements> = Effect.fnUntraced(
   function*<Self, A>(tag: Tag<Self, A>, handle: string) {
     const { found, session, subject } = yield* entries(tag)
-    const entry = found.find(({ device }) => device.handle === handle)
+    const crypto = yield* Crypto
+    // The list may come from a node with another newest secret.
+    const handles = yield* Effect.forEach(found, ({ key }) => crypto.handleOf(key, handle))
+    const entry = found[handles.indexOf(handle)]
     if (entry === undefined) return false
     if (entry.device.current) {
       yield* session.destroy

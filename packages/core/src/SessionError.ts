@@ -84,8 +84,9 @@ export class TooLarge extends Schema.Error<TooLarge>("@effect-session/core/Sessi
 }
 
 /**
- * Stored data that cannot be decoded, with `onInvalid` set to `fail`; or data of
- * this request that its own schema refuses.
+ * Stored data that cannot be decoded, with `onInvalid` set to `fail`; a write over
+ * data that other nodes can read; or data of this request that its own schema
+ * refuses. The stored session is left as it is.
  *
  * @stability unstable
  * @category errors
@@ -174,6 +175,38 @@ export class Finished extends Schema.Error<Finished>("@effect-session/core/Sessi
 }
 
 /**
+ * The request may not write to its session: its route said so. Nothing was
+ * stored.
+ *
+ * @stability unstable
+ * @category errors
+ * @since 0.1.0
+ */
+export class ReadOnly extends Schema.Error<ReadOnly>("@effect-session/core/SessionError/ReadOnly")({
+  _tag: Schema.tag("ReadOnly")
+}) {
+  override get message(): string {
+    return "The route may not write to its session; nothing was stored"
+  }
+}
+
+/**
+ * The client would have to take a new token, and no response can bring it any
+ * more. Nothing was stored. Sign in, renew and begin sessions in a request.
+ *
+ * @stability unstable
+ * @category errors
+ * @since 0.1.0
+ */
+export class Undeliverable extends Schema.Error<Undeliverable>("@effect-session/core/SessionError/Undeliverable")({
+  _tag: Schema.tag("Undeliverable")
+}) {
+  override get message(): string {
+    return "The session would need a new token, which cannot reach the client now; nothing was stored"
+  }
+}
+
+/**
  * Union of the reasons carried by `SessionError`.
  *
  * @stability unstable
@@ -190,6 +223,8 @@ export type SessionErrorReason =
   | LimitReached
   | NotAuthenticated
   | Finished
+  | ReadOnly
+  | Undeliverable
 
 /**
  * Error of a session, wrapping a concrete failure `reason`.
@@ -223,7 +258,9 @@ export class SessionError extends Schema.Error<SessionError>("@effect-session/co
     BindingMismatch,
     LimitReached,
     NotAuthenticated,
-    Finished
+    Finished,
+    ReadOnly,
+    Undeliverable
   ])
 }) {
   override get message(): string {

@@ -11,16 +11,41 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as ClientBinding from "./ClientBinding.ts"
 import { Crypto } from "./Crypto.ts"
+import * as AtOnce from "./internal/atOnce.ts"
+import { Following } from "./internal/followedSession.ts"
 import * as Observer from "./internal/observer.ts"
-import { prepared } from "./internal/preparedSession.ts"
+import { prepared, underlying } from "./internal/preparedSession.ts"
 import { SessionHandle } from "./internal/sessionHandle.ts"
+import * as SessionRequest from "./internal/sessionRequest.ts"
 import type * as State from "./internal/sessionState.ts"
 import { Metrics } from "./Metrics.ts"
-import type { Session, Tag } from "./Session.ts"
+import type { Session, Status, Tag } from "./Session.ts"
 import { SessionBackend } from "./SessionBackend.ts"
 import { SessionConfig } from "./SessionConfig.ts"
 import type { SessionError } from "./SessionError.ts"
 import { SessionEvents } from "./SessionEvents.ts"
+import type { SessionStoreError } from "./SessionStore.ts"
+
+/**
+ * What a request may do to its session.
+ *
+ * **Details**
+ *
+ * - `full`: everything.
+ * - `data`: change what is stored, and end the session. What would give the client
+ *   a new token fails with `Undeliverable`: signing in, renewing, stepping up,
+ *   beginning a session, changing its lifetimes. Where the token is the record,
+ *   that is every write. The request never renews by age.
+ * - `read`: read. Every write fails with `ReadOnly`, also taking flash messages
+ *   out. The request leaves no trace in the store, and no token.
+ * - `none`: the session is anonymous, whatever token there is: nobody looks at it,
+ *   and the store is not asked. Every write fails with `ReadOnly`.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export type Access = SessionRequest.Access
 
 /**
  * What a request brings.
@@ -34,12 +59,18 @@ import { SessionEvents } from "./SessionEvents.ts"
  * - `client`: called when a session begins or is signed in, for lists of devices.
  * - `binding`: called when sessions are bound to their client, see
  *   `ClientBinding`. Without it, the client has no properties.
+ * - `access`: what the request may do to its session, `full` by default.
+ * - `delivers`: whether a new token surely reaches the client, `true` by default.
+ *   If not, the id is not renewed by age.
+ *
+ * `token`, `rejected`, `active`, `access` and `delivers` are asked for when they
+ * are needed, and may be getters.
  *
  * @stability unstable
  * @category models
  * @since 0.1.0
  */
-export type Request = State.Request
+export type Request = SessionRequest.Request
 
 /**
  * What the client has to do about its token. `expiresIn` are the milliseconds
@@ -49,7 +80,7 @@ export type Request = State.Request
  * @category models
  * @since 0.1.0
  */
-export type TokenChange = State.TokenChange
+export type TokenChange = SessionRequest.TokenChange
 
 /**
  * How a request ended.
@@ -66,7 +97,7 @@ export type TokenChange = State.TokenChange
  * @category models
  * @since 0.1.0
  */
-export type Outcome = State.Outcome
+export type Outcome = SessionRequest.Outcome
 
 /**
  * The session of one request, with what its transport needs to know.
@@ -88,6 +119,15 @@ export interface OpenSession<in out A> extends Session<A> {
    * `finish` does it then.
    */
   readonly finishUnsafe: (outcome: Outcome) => TokenChange | undefined
+  /**
+   * `get`, begun at once: where nothing has to be waited for, the effect is over
+   * already. It has to be run, once. For transports that have no fiber yet.
+   */
+  readonly getEager: () => Effect.Effect<A, SessionError>
+  /** `update`, begun at once. Throws what the function throws. */
+  readonly updateEager: (f: (data: A) => A) => Effect.Effect<A, SessionError>
+  /** `finish`, begun at once. */
+  readonly finishEager: (outcome: Outcome) => Effect.Effect<TokenChange, SessionError>
 }
 
 /**
@@ -135,6 +175,7 @@ export const make = <Self, A>(
       definition: tag.definition,
       settings,
       backend,
+      atOnce: { load: AtOnce.of(backend.load), apply: AtOnce.of(backend.apply) },
       crypto,
       clock,
       reading: settings.sliding ? { touchAfter: settings.touchInterval } : undefined,
@@ -148,11 +189,7 @@ export const make = <Self, A>(
       run: Effect.fnUntraced(function*(token, effect) {
         const session = open({ token })
         const value = yield* Effect.provideService(effect, tag, session).pipe(
-          Effect.onError((cause) =>
-            Effect.ignore(
-              session.finish(cause.reasons.every((reason) => reason._tag === "Interrupt") ? "aborted" : "failure")
-            )
-          )
+          Effect.onError((cause) => Effect.ignore(session.finish(SessionRequest.outcomeOf(cause))))
         )
         const change = yield* session.finish("success")
         return {
@@ -163,6 +200,11 @@ export const make = <Self, A>(
     }
   })
 
+const handleOf = <A>(session: Session<A>): SessionHandle<A> | undefined => {
+  const opened = underlying(session)
+  return opened instanceof SessionHandle ? opened : undefined
+}
+
 /**
  * Returns the key under which a store keeps the session of a request: `undefined`
  * where there is none. For layers that stand beside the store, such as a near
@@ -172,8 +214,109 @@ export const make = <Self, A>(
  * @category getters
  * @since 0.1.0
  */
-export const keyOf = <A>(session: Session<A>): Effect.Effect<string | undefined, SessionError> =>
-  session instanceof SessionHandle ? session.key : Effect.undefined
+export const keyOf = <A>(session: Session<A>): Effect.Effect<string | undefined, SessionError> => {
+  const handle = handleOf(session)
+  // What prepares the session comes first.
+  return handle === undefined
+    ? Effect.undefined
+    : handle === session
+    ? handle.key
+    : Effect.flatMap(session.status, () => handle.key)
+}
+
+/**
+ * Whether the request of a session may do anything to it by now, a new token
+ * included.
+ *
+ * @stability unstable
+ * @category guards
+ * @since 0.1.0
+ */
+export const isWritable = <A>(session: Session<A>): boolean => handleOf(session)?.isWritable ?? true
+
+/**
+ * What a followed session turned out to be: alive, with the milliseconds until it
+ * ends without further activity and until it ends whatever happens; or over.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export type Check =
+  | { readonly _tag: "Live"; readonly remaining: number; readonly expiresIn: number }
+  | { readonly _tag: "Over"; readonly cause: "ended" | "expired" | "handedOver" }
+
+/**
+ * A session that is used after its request, by what goes on when the response has
+ * begun.
+ *
+ * **Details**
+ *
+ * Over a store it is known by its key. It follows the session when that is
+ * renewed by age, and is over when somebody signs in to it, steps up or renews it:
+ * that ends the old id at once. Where the token is the record, what the request
+ * knew is all it ever sees, except for the end of the session.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface FollowedSession<in out A> {
+  /** The store key by now; `undefined` where there is no session, and where the token is the record. */
+  readonly key: string | undefined
+  /** What the session is now. */
+  readonly status: Effect.Effect<Status>
+  /** Reads the session anew. Fails with `Gone` when it is over. */
+  readonly read: <B>(f: (session: Session<A>) => Effect.Effect<B, SessionError>) => Effect.Effect<B, SessionError>
+  /**
+   * Runs a unit of work with the session as it is now, and commits: what fails
+   * changes nothing but flash messages it has taken. Access is that of `data`, and
+   * it is no activity. Fails with `Gone` when the session is over.
+   */
+  readonly run: <B, E, R>(
+    use: (session: Session<A>) => Effect.Effect<B, E, R>
+  ) => Effect.Effect<B, E | SessionError, R>
+  /** Records activity, at most once per `touchInterval`. */
+  readonly touch: Effect.Effect<void, SessionError>
+  /** Asks the store whether the session lives. Reports nothing, and is no activity. */
+  readonly check: Effect.Effect<Check, SessionStoreError>
+}
+
+const followed = <A>(
+  session: Session<A>,
+  before: (handle: SessionHandle<A>) => Effect.Effect<void, SessionError>
+): Effect.Effect<FollowedSession<A>, SessionError> => {
+  const handle = handleOf(session)
+  const notOpened = () => Effect.die(new Error("SessionManager: the session was not opened by a SessionManager"))
+  if (handle === undefined) return notOpened()
+  return Effect.flatMap(Effect.andThen(session.isNew, before(handle)), () => {
+    const { trace } = handle
+    return trace === undefined ? notOpened() : Effect.succeed(new Following(handle, trace))
+  })
+}
+
+/**
+ * Reads the session of a request, and returns it for what goes on when the
+ * response has begun. Until then it is what the request has committed.
+ *
+ * @stability unstable
+ * @category combinators
+ * @since 0.1.0
+ */
+export const follow = <A>(session: Session<A>): Effect.Effect<FollowedSession<A>, SessionError> =>
+  followed(session, () => Effect.void)
+
+/**
+ * Commits the session of a request, ends the request, and returns the session for
+ * what goes on: for a response that can bring no token to the client. Fails with
+ * `Undeliverable`, before anything is stored, if it would have to.
+ *
+ * @stability unstable
+ * @category combinators
+ * @since 0.1.0
+ */
+export const detach = <A>(session: Session<A>): Effect.Effect<FollowedSession<A>, SessionError> =>
+  followed(session, (handle) => handle.detach)
 
 /**
  * Returns a view of a session that runs an effect once, before it is first asked

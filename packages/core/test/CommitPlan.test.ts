@@ -146,6 +146,16 @@ describe("CommitPlan", () => {
       assert.deepStrictEqual([short.record.idleTimeout, short.record.lifetime], [5, 6])
     }))
 
+  it.effect("a save is activity for who is active, and for who says so", () =>
+    Effect.gen(function*() {
+      const save = { payload: "data" }
+      const of = (situation: object) =>
+        Effect.map(plan({ ...save, ...situation }), (plan) => stepOf(plan, "Save").change.active)
+      assert.isTrue(yield* of({}))
+      assert.isFalse(yield* of({ active: false }))
+      assert.isTrue(yield* of({ active: false, touch: true }))
+    }))
+
   it.effect("applies the limit to sessions with a subject only", () =>
     Effect.gen(function*() {
       const limit = { max: 2, onLimit: "evict" } as const

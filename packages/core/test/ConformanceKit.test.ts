@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit } from "effect"
+import { Effect, Exit, Layer } from "effect"
 import { TestClock } from "effect/testing"
+import { SessionStore } from "../src/SessionStore.ts"
 import * as StoreConformance from "../src/testing/StoreConformance.ts"
 import * as StoreModelTest from "../src/testing/StoreModelTest.ts"
 import { type Fault, faults } from "./ReferenceFaults.ts"
@@ -19,6 +20,34 @@ describe("conformance kit on the reference store", () => {
       (law) => Effect.provide(law.run, layer(), { local: true }),
       { discard: true }
     ))
+
+  // As a cache tells the time: each read is off by something else.
+  const estimated = (off: number) =>
+    Layer.effect(
+      SessionStore,
+      Effect.gen(function*() {
+        const store = yield* SessionStore
+        let reads = 0
+        return {
+          ...store,
+          load: (key, options) =>
+            Effect.map(store.load(key, options), (lookup) =>
+              lookup._tag === "Live" ? { ...lookup, now: lookup.now + (reads++ % 2 === 0 ? off : -off) } : lookup)
+        }
+      })
+    ).pipe(Layer.provideMerge(layer()))
+
+  it.effect("holds where reads estimate the store's time, within a tolerance and not beyond", () =>
+    Effect.gen(function*() {
+      const laws = StoreConformance.laws({ ...options, clockTolerance: 10 })
+      for (const law of laws) yield* Effect.provide(law.run, estimated(5), { local: true })
+      let caught = 0
+      for (const law of laws) {
+        const exit = yield* Effect.exit(Effect.provide(law.run, estimated(15), { local: true }))
+        if (Exit.isFailure(exit)) caught++
+      }
+      assert.isAbove(caught, 0)
+    }))
 
   it.effect("lets laws share a store one after the other", () =>
     Effect.forEach(StoreConformance.laws(options), (law) => law.run, { discard: true }).pipe(

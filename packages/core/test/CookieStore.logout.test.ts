@@ -28,6 +28,28 @@ describe("logout is final", () => {
       assert.strictEqual(yield* statusOf(token), "anonymous")
     }).pipe(Effect.provide(CookieFixture.layer())))
 
+  it.effect("visitors who leave stand in nobody's way, to sign out, to renew or to sign in", () =>
+    Effect.gen(function*() {
+      const { run, signIn, start, statusOf } = yield* setup
+      const [ada, bob] = [yield* signIn("ada"), yield* signIn("bob")]
+      for (let i = 0; i < 100; i++) {
+        const visitor = yield* start
+        yield* run(visitor, i % 2 === 0 ? UserSession.destroy : UserSession.renew)
+      }
+      yield* run(ada, UserSession.destroy)
+      assert.strictEqual(yield* statusOf(ada), "anonymous")
+      const renewed = yield* run(bob, UserSession.renew)
+      assert.strictEqual(yield* statusOf(bob), "anonymous")
+      assert.strictEqual(yield* statusOf(renewed.token), "active")
+      const visitor = yield* start
+      const eve = yield* run(visitor, UserSession.login("eve"))
+      assert.strictEqual((yield* run(eve.token, UserSession.subject)).value, "eve")
+      assert.strictEqual(yield* statusOf(visitor), "anonymous")
+      // Only whoever was signed in takes the room of those who are.
+      yield* run(renewed.token, UserSession.destroy)
+      assert.strictEqual(yield* reasonOf(run(eve.token, UserSession.destroy)), "Unavailable")
+    }).pipe(Effect.provide(CookieFixture.layer({ list: { capacity: 3 } }))))
+
   it.effect("a session whose data cannot be read is ended when another one takes its place", () =>
     Effect.gen(function*() {
       const { run, start, statusOf } = yield* setup

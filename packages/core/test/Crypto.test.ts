@@ -153,7 +153,7 @@ describe("Crypto", () => {
       const token = yield* crypto.newToken(undefined)
       const key = (yield* crypto.hashId(token))!
       const handle = yield* crypto.handleOf(key)
-      assert.match(handle, /^[\w-]{22}$/)
+      assert.match(handle, /^[\w-]{24}$/)
       assert.isFalse(SessionToken.isToken(handle))
       assert.isFalse(SessionToken.isToken(key), "a key leaked from a store is no token")
       assert.isUndefined(yield* crypto.hashId(key))

@@ -48,6 +48,26 @@ describe("Linearizability", () => {
     assert.isUndefined(Linearizability.linearize(0, history, { ...register, isFinal: (state) => state === 3 }))
   })
 
+  it("keeps only the order of calls that it is told to keep", () => {
+    // A read of something kept follows the calls of its own reader, and those of others with a delay.
+    interface Read extends Linearizability.Event<Call> {
+      readonly by: string
+    }
+    const by = (reader: string, event: Linearizability.Event<Call>): Read => ({ ...event, by: reader })
+    const stale: Linearizability.Specification<number, Call, Read> = {
+      ...register,
+      precedes: (earlier, later) => earlier.returned + (earlier.by === later.by ? 0 : 10) < later.invoked
+    }
+    const write = by("a", event(0, 1, { write: 1 }))
+    assert.isDefined(Linearizability.linearize(0, [write, by("b", event(5, 6, { read: 0 }))], stale))
+    assert.isUndefined(Linearizability.linearize(0, [write, by("b", event(12, 13, { read: 0 }))], stale))
+    assert.isUndefined(Linearizability.linearize(0, [write, by("a", event(5, 6, { read: 0 }))], stale))
+    // What a reader has seen it goes on seeing.
+    const first = by("b", event(5, 6, { read: 1 }))
+    assert.isUndefined(Linearizability.linearize(0, [write, first, by("b", event(7, 8, { read: 0 }))], stale))
+    assert.isDefined(Linearizability.linearize(0, [write, first, by("c", event(7, 8, { read: 0 }))], stale))
+  })
+
   it("explains an empty history and refuses one that is too long to search", () => {
     assert.deepStrictEqual(Linearizability.linearize(0, [], register), [])
     const long = Array.from({ length: 31 }, (_, i) => event(i, i, { read: 0 }))

@@ -50,7 +50,7 @@ const gzipOf = (text: string | Uint8Array) => new Uint8Array(Zlib.gzipSync(text)
 const content = (marker: number, bytes: Uint8Array, length = bytes.length) =>
   Uint8Array.from([marker, length >>> 16, length >>> 8 & 255, length & 255, ...bytes])
 
-const recordContext = (key: string, place = "faulty") => ({ purpose: "record", place, key })
+const recordContext = (key: string, place = "faulty", subject?: string) => ({ purpose: "record", place, key, subject })
 
 /** A session whose payload is replaced by one that was sealed with the right key. */
 const withSealed = Effect.fnUntraced(function*(plaintext: Uint8Array) {
@@ -135,8 +135,9 @@ describe("PayloadCodec", () => {
         const after = (yield* run(before, loginAs("ada"))).token!
         assert.notStrictEqual(after, before)
         const payload = bytesOf((yield* stored(after))?.payload)
-        assert.isUndefined(yield* crypto.open(recordContext(yield* keyOf(before)), payload))
-        assert.isDefined(yield* crypto.open(recordContext(yield* keyOf(after)), payload))
+        assert.isUndefined(yield* crypto.open(recordContext(yield* keyOf(before), "faulty", "ada"), payload))
+        assert.isUndefined(yield* crypto.open(recordContext(yield* keyOf(after)), payload))
+        assert.isDefined(yield* crypto.open(recordContext(yield* keyOf(after), "faulty", "ada"), payload))
         assert.strictEqual((yield* dataOf(after)).who, "ada")
       }).pipe(Effect.provide(layer(sealed))))
 
@@ -189,19 +190,56 @@ describe("PayloadCodec", () => {
         assert.strictEqual((yield* dataOf(ada)).who, "ada")
 
         const key = yield* keyOf(ada)
-        const { plaintext } = (yield* crypto.open(recordContext(key), bytesOf(hers.payload)))!
+        const own = recordContext(key, "faulty", "ada")
+        const { plaintext } = (yield* crypto.open(own, bytesOf(hers.payload)))!
         for (
           const context of [
-            recordContext(key, "another"),
-            { ...recordContext(key), purpose: "session" },
-            { ...recordContext(key), key: "" }
+            { ...own, place: "another" },
+            { ...own, purpose: "session" },
+            { ...own, key: "" },
+            { ...own, subject: "eve" },
+            recordContext(key)
           ]
         ) {
           yield* overwrite(key, { format: 2, payload: yield* crypto.seal(context, plaintext) })
           assert.strictEqual(yield* statusOf(ada), "invalid", JSON.stringify(context))
         }
-        yield* overwrite(key, { format: 2, payload: yield* crypto.seal(recordContext(key), plaintext) })
+        yield* overwrite(key, { format: 2, payload: yield* crypto.seal(own, plaintext) })
         assert.strictEqual(yield* statusOf(ada), "active")
+      }).pipe(Effect.provide(layer(sealed))))
+
+    it.effect("makes nobody another user who can write to the store and has a session there", () =>
+      Effect.gen(function*() {
+        const { run, signIn, start, store } = yield* setup
+        const named = (subject: string | undefined) => {
+          store.next("load", (call) =>
+            Effect.map(call, (lookup) =>
+              Object.assign({}, lookup, {
+                record: Object.assign({}, Reflect.get(Object(lookup), "record"), { subject })
+              })))
+        }
+        const seen = (token: string) =>
+          Effect.map(run(token, Effect.all([UserSession.status, UserSession.subject])), ({ value }) => value)
+        const [eve, visitor] = [yield* signIn("eve"), yield* start]
+        for (
+          const [token, own, other] of [[eve, "eve", "root"], [eve, "eve", undefined], [visitor, undefined, "root"]]
+        ) {
+          named(other)
+          assert.deepStrictEqual(yield* seen(token!), ["invalid", undefined])
+          // Nor does what was sealed before, by a save, a renewal or a step-up.
+          const { token: next } = yield* run(token!, Effect.andThen(increment, UserSession.flash.notice("n")))
+          named(other)
+          assert.deepStrictEqual(yield* seen(next!), ["invalid", undefined])
+          assert.deepStrictEqual(yield* seen(next!), ["active", own])
+          yield* run(next!, UserSession.flash.all)
+          assert.deepStrictEqual(yield* seen(next!), ["active", own])
+        }
+        const { token: renewed } = yield* run(eve, UserSession.renew)
+        assert.deepStrictEqual(yield* seen(renewed!), ["active", "eve"])
+        const { token: signedIn } = yield* run(visitor, loginAs("ada"))
+        assert.deepStrictEqual(yield* seen(signedIn!), ["active", "ada"])
+        named("root")
+        assert.deepStrictEqual(yield* seen(signedIn!), ["invalid", undefined])
       }).pipe(Effect.provide(layer(sealed))))
 
     it.effect("opens nothing that was damaged, at any place", () =>
@@ -266,7 +304,7 @@ describe("PayloadCodec", () => {
         assert.strictEqual(yield* problemOf({ format: 4, payload: "{}" }), "newer")
       }).pipe(Effect.provide(layer(sealed, { onInvalid: "fail" }))))
 
-    it.effect("replaces what it cannot read at the next write", () =>
+    it.effect("begins anew at the next write of a visitor whose session it cannot read, and destroys nothing", () =>
       Effect.gen(function*() {
         const { dataOf, keyOf, run, start, store } = yield* setup
         const token = yield* start
@@ -275,7 +313,7 @@ describe("PayloadCodec", () => {
         const next = (yield* run(token, increment)).token!
         assert.notStrictEqual(next, token)
         assert.strictEqual((yield* dataOf(next)).n, 1)
-        assert.strictEqual(store.count("destroy"), 1)
+        assert.strictEqual(store.count("destroy"), 0)
       }).pipe(Effect.provide(layer(sealed))))
 
     it.effect("opens under every secret of the ring and seals under the newest", () =>
@@ -433,7 +471,7 @@ describe("PayloadCodec", () => {
           threshold: 0
         })
         for (const length of [40, 60, 63, 64, 100, 127, 128, 129, 200]) {
-          const { payload } = yield* codec.encode("key", { format: 1, payload: "a".repeat(length) })
+          const { payload } = yield* codec.encode("key", undefined, { format: 1, payload: "a".repeat(length) })
           assert.isAtMost(payload.length, SealedFormat.sealedLength("aes256Gcm", 1 + length), `${length}`)
         }
       }).pipe(Effect.provide(plainLayer())))
@@ -549,7 +587,7 @@ describe("PayloadCodec", () => {
         const clock = yield* Clock.Clock
         const place = (sealByDefault: boolean) => ({ name: "redis", sealByDefault, crypto })
         const [sealing, plain] = [true, false].map((seal) => PayloadCodec.make(place(seal), Compression.make(), clock))
-        const written = yield* sealing.encode("key", { format: 1, payload: "text" })
+        const written = yield* sealing.encode("key", undefined, { format: 1, payload: "text" })
         const record: SessionRecord = {
           ...written,
           version: 1,

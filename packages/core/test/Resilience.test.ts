@@ -2,8 +2,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Duration, Effect, Exit, Fiber, Metric, Random, Schedule } from "effect"
 import { TestClock } from "effect/testing"
 import { RetryBudget } from "../src/internal/retryBudget.ts"
+import * as MemoryStore from "../src/MemoryStore.ts"
 import * as Resilience from "../src/Resilience.ts"
-import { SessionStoreError, StoreUnavailable } from "../src/SessionStore.ts"
+import { SessionStore, SessionStoreError, StoreUnavailable } from "../src/SessionStore.ts"
 import * as StoreFault from "../src/StoreFault.ts"
 import * as FaultStore from "../src/testing/FaultStore.ts"
 import * as StoreConformance from "../src/testing/StoreConformance.ts"
@@ -358,6 +359,33 @@ describe("defects and interruptions of the store", () => {
       assert.strictEqual((yield* outcomes)[0], "defect")
       assert.strictEqual(faults.count(), 1)
     }).pipe(Effect.provide(layer())))
+})
+
+describe("a store that throws", () => {
+  it.effect("takes no place and no probe for ever, and the caller gets the defect", () =>
+    Effect.gen(function*() {
+      const { store } = yield* MemoryStore.make()
+      let broken = true
+      const throwing = SessionStore.of({
+        ...store,
+        load: (key) => {
+          if (broken) throw new RangeError("not well-formed")
+          return store.load(key)
+        }
+      })
+      const guarded = yield* Effect.provideService(
+        Resilience.make({ ...calm, maxInFlight: 3, maxQueued: 0 }),
+        SessionStore,
+        throwing
+      )
+      for (const key of ["1", "2", "3", "4", "5"]) {
+        const exit = yield* Effect.exit(guarded.store.load(key))
+        assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+      }
+      assert.deepInclude(yield* guarded.resilience.load, { inFlight: 0, queued: 0 })
+      broken = false
+      assert.strictEqual((yield* guarded.store.load("6"))._tag, "Absent")
+    }))
 })
 
 describe("options", () => {

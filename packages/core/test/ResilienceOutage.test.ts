@@ -152,6 +152,43 @@ describe("stale reads", () => {
       }
     }).pipe(Effect.provide(layer(withStale))))
 
+  it.effect("never serve a session whose end was one of more than can be remembered", () =>
+    Effect.gen(function*() {
+      const { begin, faults, query, store } = yield* setup
+      yield* begin("a", "ada")
+      yield* begin("b", "ada")
+      yield* begin("visitor")
+      yield* query.destroyBySubject("ada", { except: "b" })
+      for (const subject of numbers(20)) yield* query.destroyBySubject(`other ${subject}`)
+      faults.always(FaultStore.failBefore)
+      yield* Effect.flip(store.load("a"))
+      assert.deepInclude(yield* store.load("visitor"), { _tag: "Live" })
+    }).pipe(Effect.provide(layer({ ...withStale, maxCopies: 5 }))))
+
+  it.effect("are not brought back by a load that began before more ends than can be remembered", () =>
+    Effect.gen(function*() {
+      const { begin, faults, query, store } = yield* setup
+      const cases: ReadonlyArray<
+        readonly [
+          key: string,
+          subject: string | undefined,
+          end: (name: string) => Effect.Effect<unknown, SessionStoreError>
+        ]
+      > = [["a", undefined, store.destroy], ["b", "ada", (name) => query.destroyBySubject(name)]]
+      for (const [key, subject, end] of cases) {
+        yield* begin(key, subject)
+        const gate = yield* Deferred.make<void>()
+        faults.next("load", FaultStore.followed(Deferred.await(gate)))
+        const early = yield* Effect.forkChild(store.load(key), { startImmediately: true })
+        yield* end(subject ?? key)
+        for (const other of numbers(20)) yield* end(`other ${other}`)
+        yield* Deferred.succeed(gate, undefined)
+        assert.strictEqual((yield* Fiber.join(early))._tag, "Live")
+        faults.next("load", FaultStore.failBefore)
+        yield* Effect.flip(store.load(key))
+      }
+    }).pipe(Effect.provide(layer({ ...withStale, maxCopies: 5 }))))
+
   it.effect("ask the list of revocations, and serve nobody when it cannot say", () =>
     Effect.gen(function*() {
       const { begin, faults, store } = yield* setup

@@ -104,6 +104,29 @@ describe("Revocations in memory", () => {
       assert.strictEqual((yield* Effect.flip(list.revoke("d", 9 * minute))).reason._tag, "StoreUnavailable")
     }))
 
+  it.effect("sessions in which nobody is signed in have room of their own, and make place for the next ones", () =>
+    Effect.gen(function*() {
+      const list = yield* Revocations.makeMemory({ capacity: 40, sweepInterval: "400 days" })
+      const anonymous = { anonymous: true }
+      yield* list.revoke("signed in", 9 * minute)
+      for (let i = 0; i < 100; i++) assert.isTrue(yield* list.revoke(`visitor ${i}`, 9 * minute, anonymous))
+      assert.isFalse(yield* list.revoke("visitor 99", 9 * minute, anonymous))
+      assert.isTrue(yield* list.isRevoked(session("signed in")))
+      const over = yield* Effect.filter(
+        Array.from({ length: 100 }, (_, i) => i),
+        (i) => list.isRevoked(session(`visitor ${i}`))
+      )
+      // The last ones are remembered, and never more than there is room for.
+      assert.deepStrictEqual(over, Array.from({ length: over.length }, (_, i) => 100 - over.length + i))
+      assert.isAbove(over.length, 30)
+      assert.isAtMost(over.length, 40)
+      // Whether a session is over does not depend on who says so.
+      assert.isFalse(yield* list.revoke("signed in", 9 * minute, anonymous))
+      assert.isFalse(yield* list.revoke("visitor 98", 9 * minute))
+      yield* TestClock.adjust(9 * minute)
+      for (const key of ["signed in", "visitor 99"]) assert.isFalse(yield* list.isRevoked(session(key)))
+    }))
+
   it.effect("a session that is older than the list is over, unless it is to be accepted", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust(1000)

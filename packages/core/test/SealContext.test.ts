@@ -15,7 +15,9 @@ const context = { purpose: "session", place: "memory", key: "one" }
 const others = [
   { ...context, purpose: "cookie" },
   { ...context, place: "redis" },
-  { ...context, key: "two" }
+  { ...context, key: "two" },
+  { ...context, subject: "ada" },
+  { ...context, subject: "" }
 ]
 
 describe("the context of a seal, in the process that made it", () => {
@@ -28,6 +30,12 @@ describe("the context of a seal, in the process that made it", () => {
           assert.isUndefined(yield* crypto.open(other, sealed))
           assert.deepStrictEqual((yield* crypto.open(context, sealed))?.plaintext, bytes)
           assert.isUndefined(yield* crypto.open(other, sealed))
+        }
+        const hers = { ...context, subject: "ada" }
+        for (const other of [context, { ...context, subject: "eve" }]) {
+          const sealed = yield* crypto.seal(hers, bytes)
+          assert.isUndefined(yield* crypto.open(other, sealed))
+          assert.deepStrictEqual((yield* crypto.open(hers, sealed))?.plaintext, bytes)
         }
       }))
   }

@@ -321,33 +321,33 @@ describe("RFC vectors", () => {
 
   it.effect("XChaCha20-Poly1305 by libsodium: the same octets, and its refusal is not an error", () =>
     Effect.gen(function*() {
-      // Stands for `sodium-native`: it takes Buffers, writes into the first, and throws for a wrong tag.
+      // Stands for `sodium-native`: it takes octets, writes into the first, and throws for a wrong tag.
       const { implementation } = Aead.xchacha20Poly1305
       const calls: Array<string> = []
       const sodium = {
         crypto_aead_xchacha20poly1305_ietf_encrypt: (
-          c: Buffer,
-          m: Buffer,
-          ad: Buffer,
+          c: Uint8Array,
+          m: Uint8Array,
+          ad: Uint8Array,
           secretNonce: null,
-          nonce: Buffer,
-          key: Buffer
+          nonce: Uint8Array,
+          key: Uint8Array
         ) => {
-          for (const part of [c, m, ad, nonce, key]) assert.isTrue(Buffer.isBuffer(part))
+          for (const part of [c, m, ad, nonce, key]) assert.instanceOf(part, Uint8Array)
           assert.strictEqual(c.length, m.length + 16)
           assert.isNull(secretNonce)
           calls.push("encrypt")
           c.set(implementation!.encrypt(key, nonce, m, ad))
         },
         crypto_aead_xchacha20poly1305_ietf_decrypt: (
-          m: Buffer,
+          m: Uint8Array,
           secretNonce: null,
-          c: Buffer,
-          ad: Buffer,
-          nonce: Buffer,
-          key: Buffer
+          c: Uint8Array,
+          ad: Uint8Array,
+          nonce: Uint8Array,
+          key: Uint8Array
         ) => {
-          for (const part of [c, m, ad, nonce, key]) assert.isTrue(Buffer.isBuffer(part))
+          for (const part of [c, m, ad, nonce, key]) assert.instanceOf(part, Uint8Array)
           assert.isNull(secretNonce)
           calls.push("decrypt")
           const opened = implementation!.decrypt(key, nonce, c, ad)

@@ -69,10 +69,15 @@ describe("SealedFormat", () => {
           const data = SealedFormat.additionalData(prefix, { purpose, place, key })!
           assert.deepStrictEqual(data.subarray(0, SealedFormat.prefixLength), prefix)
           seen.add(Buffer.from(data).toString("hex"))
+          for (const subject of texts) {
+            seen.add(
+              Buffer.from(SealedFormat.additionalData(prefix, { purpose, place, key, subject })!).toString("hex")
+            )
+          }
         }
       }
     }
-    assert.strictEqual(seen.size, texts.length ** 3)
+    assert.strictEqual(seen.size, texts.length ** 3 + texts.length ** 4)
     const { length } = SealedFormat.additionalData(prefix, { purpose: "é", place: "x".repeat(300), key: "" })!
     assert.strictEqual(length, SealedFormat.prefixLength + 12 + 2 + 300)
   })
@@ -82,6 +87,7 @@ describe("SealedFormat", () => {
       assert.isUndefined(SealedFormat.additionalData(prefix, { ...context, key: half }))
       assert.isUndefined(SealedFormat.additionalData(prefix, { ...context, place: half }))
       assert.isUndefined(SealedFormat.additionalData(prefix, { ...context, purpose: half }))
+      assert.isUndefined(SealedFormat.additionalData(prefix, { ...context, subject: half }))
     }
   })
 })

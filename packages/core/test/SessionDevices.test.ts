@@ -1,9 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Layer, Redacted } from "effect"
 import { TestClock } from "effect/testing"
+import * as CryptoNode from "../src/CryptoNode.ts"
+import * as MemoryStore from "../src/MemoryStore.ts"
+import * as SessionBackend from "../src/SessionBackend.ts"
+import * as SessionConfig from "../src/SessionConfig.ts"
 import * as SessionDevices from "../src/SessionDevices.ts"
 import * as SessionManager from "../src/SessionManager.ts"
 import { SessionQuery } from "../src/SessionQuery.ts"
+import type { SessionStore } from "../src/SessionStore.ts"
 import type { UserAgent } from "../src/UserAgent.ts"
 import { down } from "./FaultyStore.ts"
 import { issued, layer, reasonOf, setup, UserSession } from "./Fixture.ts"
@@ -25,6 +30,48 @@ const stringsOf = (value: unknown): ReadonlyArray<string> => {
   if (typeof value === "string") return [value]
   return typeof value === "object" && value !== null ? Object.values(value).flatMap(stringsOf) : []
 }
+
+describe("handles", () => {
+  const older = Redacted.make("Older-8-Zr5_Kt2.Hn7+Wm4/Xc9=Vb3~Ld6^Gs1?")
+  const newer = Redacted.make("Newer-3-Qf7_Pw9.Jt4+Bk6/Ny2=Rc8~Mz5^Hx0?")
+
+  /** Node of one application with secrets of its own, over the store of the context. */
+  const node = (...secrets: ReadonlyArray<Redacted.Redacted>) =>
+    Effect.gen(function*() {
+      const shared = yield* Effect.context<SessionStore | SessionQuery>()
+      const own = SessionBackend.layer("test").pipe(
+        Layer.provideMerge(CryptoNode.layer),
+        Layer.provideMerge(SessionConfig.layer({ preset: "development", secrets })),
+        Layer.provideMerge(Layer.succeedContext(shared))
+      )
+      const context = yield* Layer.build(Layer.fresh(own))
+      const manager = yield* Effect.provideContext(SessionManager.make(UserSession), context)
+      return <A, E, R>(token: string | undefined, effect: Effect.Effect<A, E, R>) =>
+        Effect.provideContext(manager.run(token, effect), context)
+    })
+
+  it.effect("work on every node while a secret is replaced, and end with it", () =>
+    Effect.gen(function*() {
+      const before = yield* node(older, newer)
+      const after = yield* node(newer, older)
+      const retired = yield* node(newer)
+      const other = (devices: ReadonlyArray<SessionDevices.Device>) => devices.find(({ current }) => !current)!.handle
+      for (const [from, to] of [[before, after], [after, before]] as const) {
+        const own = (yield* after(undefined, UserSession.login("ada"))).token!
+        yield* from(undefined, UserSession.login("ada"))
+        const handle = other((yield* from(own, list)).value)
+        assert.notStrictEqual(handle, other((yield* to(own, list)).value))
+        assert.isTrue((yield* to(own, SessionDevices.revoke(UserSession, handle))).value)
+        assert.strictEqual((yield* from(own, list)).value.length, 1)
+        const mine = (yield* from(own, list)).value[0].handle
+        assert.strictEqual((yield* to(own, SessionDevices.revoke(UserSession, mine))).token, undefined)
+      }
+      const own = (yield* after(undefined, UserSession.login("ada"))).token!
+      yield* after(undefined, UserSession.login("ada"))
+      const old = other((yield* before(own, list)).value)
+      assert.isFalse((yield* retired(own, SessionDevices.revoke(UserSession, old))).value)
+    }).pipe(Effect.provide(MemoryStore.layerStore())))
+})
 
 describe("SessionDevices.list", () => {
   it.effect("lists the user's sessions, oldest sign-in first, and marks the one that asks", () =>

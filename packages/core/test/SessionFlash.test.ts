@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
+import type { SessionError } from "../src/SessionError.ts"
 import { down, followed, preceded } from "./FaultyStore.ts"
-import { barrier, increment, issued, layer, loginAs, reasonOf, setup, UserSession } from "./Fixture.ts"
+import { barrier, increment, issued, layer, loginAs, type Opened, reasonOf, setup, UserSession } from "./Fixture.ts"
 
 const flash = UserSession.flash
 const notice = (message: string) => ({ kind: "notice", message })
@@ -34,6 +35,43 @@ describe("flash messages", () => {
       const { token, value } = yield* run(undefined, Effect.andThen(flash.notice("later"), flash.all))
       assert.deepStrictEqual(value, [])
       assert.deepStrictEqual(yield* peek(token), ["later"])
+    }).pipe(Effect.provide(layer())))
+
+  it.effect("stay with their user when another one signs in, whatever becomes of the request", () =>
+    Effect.gen(function*() {
+      const { open } = yield* setup
+      const steps: ReadonlyArray<readonly [string, (session: Opened) => Effect.Effect<unknown, SessionError>]> = [
+        ["a failure", () => Effect.void],
+        ["a failure after a commit", (session) => session.commit],
+        ["a failure after a commit and more messages", (session) =>
+          Effect.andThen(
+            session.commit,
+            Effect.andThen(session.flash.notice("for bob"), Effect.andThen(session.commit, session.flash.all))
+          )],
+        ["what is kept", (session) => session.flash.keepAll]
+      ]
+      for (const [what, step] of steps) {
+        const session = open(yield* waiting("for ada"))
+        assert.deepStrictEqual(yield* session.flash.all, [notice("for ada")])
+        yield* session.login("bob")
+        yield* step(session)
+        assert.notDeepInclude(yield* session.flash.all, notice("for ada"), what)
+        const outcome = what === "what is kept" ? "success" : "failure"
+        assert.notInclude(yield* peek(issued(yield* session.finish(outcome))), "for ada", what)
+      }
+    }).pipe(Effect.provide(layer())))
+
+  it.effect("of a session that has ended are not put back into the next one", () =>
+    Effect.gen(function*() {
+      const { open } = yield* setup
+      const session = open(yield* waiting("before"))
+      yield* session.flash.all
+      yield* session.destroy
+      yield* session.login("ada")
+      yield* session.flash.notice("after")
+      yield* session.commit
+      assert.deepStrictEqual((yield* session.flash.all).at(-1), notice("after"))
+      assert.deepStrictEqual(yield* peek(issued(yield* session.finish("failure"))), ["after"])
     }).pipe(Effect.provide(layer())))
 
   it.effect("come by kind, in order, from every shorthand", () =>

@@ -58,6 +58,24 @@ describe("login", () => {
       assert.deepStrictEqual((yield* dataOf(again.token)).cart, ["own"])
     }).pipe(Effect.provide(layer())))
 
+  it.effect("gives nobody the lifetimes that the user before had chosen", () =>
+    Effect.gen(function*() {
+      const { open, run, stored } = yield* setup
+      const remember = UserSession.setLifetime({ idleTimeout: "30 days", lifetime: "300 days", persistent: true })
+      const ada = yield* run(undefined, Effect.andThen(loginAs("ada"), remember))
+      const session = open(ada.token)
+      yield* session.login("bob")
+      const change = yield* session.finish("success")
+      const bob = (yield* stored(issued(change)))!
+      assert.strictEqual(bob.idleTimeout, 30 * minute)
+      assert.strictEqual(bob.expiresAt - bob.issuedAt, 24 * 60 * minute)
+      assert.deepInclude(change, { _tag: "Issue", expiresIn: undefined })
+      // Whoever stays, keeps them; and whoever comes, may choose.
+      const own = yield* run(issued(change), Effect.andThen(loginAs("eve"), remember))
+      const again = (yield* stored((yield* run(own.token, loginAs("eve"))).token!))!
+      assert.strictEqual(again.idleTimeout, 30 * 24 * 60 * minute)
+    }).pipe(Effect.provide(layer())))
+
   it.effect("restarts both deadlines and keeps the beginning", () =>
     Effect.gen(function*() {
       const { run, start } = yield* setup

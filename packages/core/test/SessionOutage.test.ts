@@ -175,6 +175,20 @@ describe("a store that is down", () => {
       }).pipe(Effect.provide(layer())))
   })
 
+  it.effect("is told of when it begins between a lost race and the second read, whatever the policy", () =>
+    Effect.gen(function*() {
+      for (const policy of [down, failing({ continueAs: "anonymous" })]) {
+        const { open, run, start, store } = yield* setup
+        const token = yield* start
+        const session = open(token)
+        yield* session.update((data) => ({ ...data, n: 5 }))
+        yield* run(token, increment)
+        store.next("load", policy)
+        assert.strictEqual(yield* reasonOf(session.finish("success")), "Unavailable")
+        assert.deepStrictEqual(session.tokenChange, { _tag: "Keep" })
+      }
+    }).pipe(Effect.provide(layer())))
+
   it.effect("is read again by the same request once it is back", () =>
     Effect.gen(function*() {
       const { open, start, store } = yield* setup
@@ -249,7 +263,6 @@ describe("stored data that cannot be decoded", () => {
     "{",
     "{}",
     "null",
-    `{"t":"app/UserSession","v":9,"d":{}}`,
     `{"t":"app/UserSession","v":1,"d":{"n":"x"}}`
   ]
 

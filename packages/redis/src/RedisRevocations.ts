@@ -21,6 +21,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createHash } from "node:crypto"
+import * as EvictionPolicy from "./internal/evictionPolicy.ts"
 import { fromRedis, unreadable } from "./internal/storeFault.ts"
 import { type Argument, RedisClient, type Reply } from "./RedisClient.ts"
 
@@ -40,7 +41,7 @@ export interface Options {
   /**
    * How far the clocks of the application's processes, and of Redis, may be apart:
    * 1 second by default. The epoch of a subject lies so far ahead; a sign-in is
-   * dated after it all the same.
+   * dated after it all the same. Entries outlive their sessions by as much.
    */
   readonly clockSkew?: Duration.Input | undefined
   /**
@@ -48,6 +49,12 @@ export interface Options {
    * default. What was revoked before the list was lost is then live again.
    */
   readonly acceptEarlier?: boolean | undefined
+  /**
+   * What to do when the server would evict entries (`allkeys-*` and `volatile-*`)
+   * once its memory is full, and sessions that were ended would be live again: warn,
+   * which is the default, or fail to start.
+   */
+  readonly onEviction?: "warn" | "fail" | undefined
 }
 
 const longest = 400 * 24 * 60 * 60 * 1000
@@ -71,7 +78,7 @@ local epoch = math.max(now, tonumber(ARGV[1])) + tonumber(ARGV[2])
 local last = tonumber(redis.call('GET', KEYS[1]))
 if last then epoch = math.max(epoch, last + 1) end
 local text = string.format('%.0f', epoch)
-redis.call('SET', KEYS[1], text, 'PX', string.format('%.0f', epoch - now + tonumber(ARGV[3])))
+redis.call('SET', KEYS[1], text, 'PX', string.format('%.0f', epoch - now + tonumber(ARGV[2]) + tonumber(ARGV[3])))
 return text`
 
 // 1 what a list that begins now is told, if it is not the time.
@@ -125,6 +132,11 @@ export const make = (options: Options = {}): Effect.Effect<Revocations["Service"
         return since === undefined ? Effect.fail(unreadable("foreign")) : Effect.succeed(since)
       }
     )
+    yield* EvictionPolicy.check(client, {
+      name: "Redis list of revocations",
+      loss: "sessions that were ended can be live again",
+      refuses: () => options.onEviction === "fail"
+    })
     // Earlier sessions are refused from the start, not from the first question on.
     yield* begin
 
@@ -134,7 +146,7 @@ export const make = (options: Options = {}): Effect.Effect<Revocations["Service"
       subjectLifetime,
       revoke: (key, until) =>
         Effect.map(
-          send("EVAL", revokeScript, "1", keyName(key), String(Math.ceil(until))),
+          send("EVAL", revokeScript, "1", keyName(key), String(Math.ceil(until) + clockSkew)),
           (reply) => reply === 1
         ),
       revokeSubject: (subject) =>

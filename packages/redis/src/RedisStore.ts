@@ -110,6 +110,9 @@ const millis = (name: string, input: Duration.Input): number =>
  * signs in and moves to another bucket, that takes three scripts on two masters.
  * Wherever they are cut off, exactly one of the two keys is live.
  *
+ * The format of a payload has to be an integer of 32 bits, not negative; with any
+ * other one methods die.
+ *
  * Redis replicates asynchronously. A failover can lose what was acknowledged
  * just before it, the end of a session included: such a session is back until
  * its deadline or its next revocation. `min-replicas-to-write` on the server
@@ -138,7 +141,11 @@ export const make = (options: Options = {}): Effect.Effect<Services, SessionStor
       linger
     })
     yield* ServerVersion.check(client)
-    yield* EvictionPolicy.check(client, options.onEviction === "fail")
+    yield* EvictionPolicy.check(client, {
+      name: "Redis session store",
+      loss: "sessions, and what revoked them, can vanish",
+      refuses: (policy) => options.onEviction === "fail" && policy.startsWith("allkeys")
+    })
     const crossing = CrossBucket.make(runner)
     return {
       store: SessionSteps.make(runner, crossing, { events, remembered }),

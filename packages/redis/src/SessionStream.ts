@@ -18,6 +18,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Layout from "./internal/layout.ts"
+import { listOf } from "./internal/reply.ts"
 import { RedisClient, type Reply, type Server } from "./RedisClient.ts"
 import type { RedisError } from "./RedisError.ts"
 
@@ -97,6 +98,9 @@ const isName = (name: string | undefined): name is Name => name !== undefined &&
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 const buckets = Array.from(alphabet).flatMap((first) => Array.from(alphabet, (second) => first + second))
 
+// In a cluster there is a stream in each bucket: all commands at once would hold up those of requests.
+const atOnce = { concurrency: 64 } as const
+
 // A stream that only its group keeps alive goes after this.
 const quiet = String(7 * 86_400_000)
 
@@ -106,8 +110,6 @@ interface Delivery {
   /** `undefined` for what this version does not know. */
   readonly event: SessionEvent | undefined
 }
-
-const listOf = (reply: Reply | undefined): ReadonlyArray<Reply> => Array.isArray(reply) ? reply : []
 
 const deliveriesIn = (stream: string, entries: Reply | undefined): ReadonlyArray<Delivery> =>
   listOf(entries).flatMap((reply): ReadonlyArray<Delivery> => {
@@ -145,8 +147,8 @@ const deliveriesIn = (stream: string, entries: Reply | undefined): ReadonlyArray
  * stopped.
  *
  * A quiet stream holds one dedicated connection of the client while it waits. In
- * a cluster the buckets are looked at in turn, with some 4,096 small commands
- * each `interval`.
+ * a cluster all 4,096 buckets are looked at each `interval`, 64 at a time, with a
+ * small command for each.
  *
  * **Gotchas**
  *
@@ -182,7 +184,7 @@ export const consume = (options: Options): Stream.Stream<SessionEvent, RedisErro
       return Effect.forEach(
         byStream,
         ([stream, deliveries]) => client.send("XACK", stream, group, ...deliveries.map(({ entry }) => entry)),
-        { concurrency: "unbounded", discard: true }
+        { ...atOnce, discard: true }
       )
     })
 
@@ -217,7 +219,7 @@ export const consume = (options: Options): Stream.Stream<SessionEvent, RedisErro
 
     const existing = client.clustered
       ? Effect.map(
-        Effect.forEach(streams, (stream) => client.send("EXISTS", stream), { concurrency: "unbounded" }),
+        Effect.forEach(streams, (stream) => client.send("EXISTS", stream), atOnce),
         (replies) => streams.filter((_, i) => replies[i] === 1)
       )
       : Effect.succeed(streams)
@@ -225,7 +227,7 @@ export const consume = (options: Options): Stream.Stream<SessionEvent, RedisErro
     const fromAll = (read: (stream: string) => Effect.Effect<ReadonlyArray<Delivery>, RedisError>) =>
       Effect.flatMap(existing, (streams) =>
         Effect.map(
-          Effect.forEach(streams, read, { concurrency: "unbounded" }),
+          Effect.forEach(streams, read, atOnce),
           (deliveries) => deliveries.flat()
         ))
 

@@ -35,6 +35,19 @@ const tagOf = <A, R>(effect: Effect.Effect<A, RedisError.RedisError, R>) =>
 const eventually = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.retry(effect, Schedule.max([Schedule.spaced("20 millis"), Schedule.recurs(500)]))
 
+/** Files of a certificate of this machine, signed by itself, and of its key. */
+const selfSigned = Effect.gen(function*() {
+  const directory = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "redis-tls-"))),
+    (directory) => Effect.sync(() => rmSync(directory, { recursive: true }))
+  )
+  const [certificate, key] = [join(directory, "cert.pem"), join(directory, "key.pem")]
+  const subject = "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+  const request = `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 ${subject}`
+  execFileSync("openssl", [...request.split(" "), "-out", certificate, "-keyout", key], { stdio: "ignore" })
+  return { certificate, key }
+})
+
 let consoleCalls: ReadonlyArray<{ readonly mock: { readonly calls: ReadonlyArray<unknown> } }> = []
 beforeEach(() => {
   consoleCalls = [vi.spyOn(console, "error"), vi.spyOn(console, "warn")]
@@ -326,14 +339,7 @@ describe("start", () => {
   it.live("rediss connects to a server whose certificate is trusted, and to no other", () =>
     Effect.gen(function*() {
       const tlsPort = String(yield* RedisServer.freePort)
-      const directory = yield* Effect.acquireRelease(
-        Effect.sync(() => mkdtempSync(join(tmpdir(), "redis-tls-"))),
-        (directory) => Effect.sync(() => rmSync(directory, { recursive: true }))
-      )
-      const [certificate, key] = [join(directory, "cert.pem"), join(directory, "key.pem")]
-      const subject = "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
-      const request = `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 ${subject}`
-      execFileSync("openssl", [...request.split(" "), "-out", certificate, "-keyout", key], { stdio: "ignore" })
+      const { certificate, key } = yield* selfSigned
       const files = ["--tls-cert-file", certificate, "--tls-key-file", key]
       yield* RedisServer.make("--tls-port", tlsPort, ...files, "--tls-auth-clients", "no")
       const connect = (host: string) => client({ url: Redacted.make(`rediss://${host}:${tlsPort}`) })
@@ -353,16 +359,7 @@ describe("start", () => {
   it.live("a certificate authority of one's own is trusted, and the server may ask for a certificate", () =>
     Effect.gen(function*() {
       const tlsPort = String(yield* RedisServer.freePort)
-      const directory = yield* Effect.acquireRelease(
-        Effect.sync(() => mkdtempSync(join(tmpdir(), "redis-tls-"))),
-        (directory) => Effect.sync(() => rmSync(directory, { recursive: true }))
-      )
-      const [certificate, key] = [join(directory, "cert.pem"), join(directory, "key.pem")]
-      const request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost"
-      const names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-      execFileSync("openssl", [...request.split(" "), "-addext", names, "-out", certificate, "-keyout", key], {
-        stdio: "ignore"
-      })
+      const { certificate, key } = yield* selfSigned
       yield* RedisServer.make(
         "--tls-port",
         tlsPort,

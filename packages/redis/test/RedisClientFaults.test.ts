@@ -107,7 +107,7 @@ describe("network", () => {
       assert.isAtMost(((yield* millis) - start) / 10_000, 5)
     }))
 
-  it.live("commands of one turn leave in one write", () =>
+  it.live("commands of one turn leave in two writes at most", () =>
     Effect.gen(function*() {
       const server = yield* RedisServer.make()
       const redis = yield* RedisClient.make({ url: server.url })

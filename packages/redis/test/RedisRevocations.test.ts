@@ -4,7 +4,8 @@ import { type Revocable, Revocations as CookieList } from "@effect-session/core/
 import { RedisRevocations } from "@effect-session/redis"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Clock, Context, Effect, Layer, Redacted, Schema } from "effect"
-import { layerClient, layerServer, Server } from "./StoreFixture.ts"
+import * as RedisServer from "./RedisServer.ts"
+import { layerClient, layerServer, logged, Server } from "./StoreFixture.ts"
 
 const secrets = Redacted.make("Kq5-Zr8_Wt2.Hn7+Vm4/Xc9=Bb3~Ld6^Js1?")
 
@@ -42,11 +43,11 @@ const now = Clock.currentTimeMillis
 layer(layerServer, { excludeTestServices: true })("a list of revocations in Redis", (it) => {
   it.effect("ends a session in every process, once, until it is over by itself", () =>
     Effect.gen(function*() {
-      const { a, b } = yield* lists()
+      const { a, b } = yield* lists({ clockSkew: 0 })
       const at = (yield* now) + 10
       assert.isFalse(yield* b.isRevoked(session("k", at)))
       const answers = yield* Effect.all(
-        Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? a : b).revoke("k", at + 400)),
+        Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? a : b).revoke("k", at + 400, { anonymous: i % 3 === 0 })),
         { concurrency: "unbounded" }
       )
       assert.strictEqual(answers.filter((ended) => ended).length, 1)
@@ -58,9 +59,30 @@ layer(layerServer, { excludeTestServices: true })("a list of revocations in Redi
       assert.isFalse(yield* a.isRevoked(session("late", at)))
     }))
 
+  it.effect("outlives its sessions by as much as the clocks of two processes may be apart", () =>
+    Effect.gen(function*() {
+      const { a, prefix, server } = yield* lists({ clockSkew: "1 minute", subjectLifetime: "1 hour" })
+      const at = yield* now
+      // Over for this process, and by the clock of another one not yet.
+      assert.isTrue(yield* a.revoke("k", at - 50_000))
+      assert.isTrue(yield* a.isRevoked(session("k", at + 60_000)))
+      assert.isFalse(yield* a.revoke("late", at - 70_000))
+      yield* a.revoke("long", at + 600_000)
+      const epoch = yield* a.revokeSubject("ada")
+      const ends = Effect.fnUntraced(function*(pattern: string) {
+        const [name] = (yield* server.admin("KEYS", `${prefix}${pattern}`)) as Array<unknown>
+        return Number(yield* server.admin("PEXPIRETIME", String(name)))
+      })
+      assert.strictEqual(yield* ends("revoked:long"), at + 660_000)
+      // Set for as long as it takes, and so a moment later at most.
+      const last = yield* ends("epoch:*")
+      assert.isAtLeast(last, epoch + 3_600_000 + 60_000)
+      assert.isAtMost(last, epoch + 3_600_000 + 70_000)
+    }))
+
   it.effect("remembers the later of two deadlines", () =>
     Effect.gen(function*() {
-      const { a, b } = yield* lists()
+      const { a, b } = yield* lists({ clockSkew: 0 })
       const at = (yield* now) + 10
       yield* a.revoke("k", at + 200)
       assert.isFalse(yield* b.revoke("k", at + 60_000))
@@ -156,6 +178,27 @@ layer(layerServer, { excludeTestServices: true })("a list of revocations in Redi
       assert.strictEqual((yield* second.run(token, UserSession.subject)).value, "ada")
       yield* first.run(token, UserSession.destroy)
       assert.strictEqual((yield* second.run(token, UserSession.status)).value, "anonymous")
+    }))
+})
+
+describe("a list of revocations on a server that evicts", () => {
+  it.live("says so at the start, or refuses to start where told to", () =>
+    Effect.gen(function*() {
+      const server = yield* RedisServer.make()
+      const start = (options: RedisRevocations.Options) =>
+        logged(
+          Effect.scoped(Layer.build(RedisRevocations.layer(options).pipe(Layer.provide(layerClient(server.url, "p:")))))
+        )
+      for (const policy of ["noeviction", "volatile-lru", "volatile-ttl", "allkeys-lru"]) {
+        const evicts = policy !== "noeviction"
+        yield* server.admin("CONFIG", "SET", "maxmemory-policy", policy)
+        const { exit, lines } = yield* start({})
+        assert.strictEqual(exit._tag, "Success", policy)
+        assert.strictEqual(lines.length, evicts ? 1 : 0, policy)
+        if (evicts) assert.match(lines[0], new RegExp(`^Warn.*revocations.*"${policy}"`))
+        const strict = yield* start({ onEviction: "fail" })
+        assert.strictEqual(strict.exit._tag, evicts ? "Failure" : "Success", policy)
+      }
     }))
 })
 

@@ -1,7 +1,7 @@
 import { SessionQuery, SessionStore } from "@effect-session/core"
-import { RedisClient, RedisStore, SessionStream } from "@effect-session/redis"
+import { RedisClient, RedisRevocations, RedisStore, SessionStream } from "@effect-session/redis"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Logger, Redacted, Stream } from "effect"
+import { Cause, Clock, Context, Effect, Exit, Layer, Logger, Redacted, type Scope, Stream } from "effect"
 import { readFileSync } from "node:fs"
 import * as RedisCluster from "./RedisCluster.ts"
 import * as RedisSentinel from "./RedisSentinel.ts"
@@ -89,10 +89,42 @@ const userOf = (server: RedisServer.RedisServer, commands: ReadonlyArray<string>
 
 describe("the user of the guide", () => {
   it("has rules there", () => {
-    assert.deepStrictEqual([...rules.keys()], ["store", "events", "SessionStream", "ready", "Cluster", "Sentinel"])
+    const names = ["store", "events", "SessionStream", "ready", "Cluster", "Sentinel", "RedisRevocations"]
+    assert.deepStrictEqual([...rules.keys()], names)
   })
 
   const silent = Logger.layer([])
+  /** Works with rows of the guide, and fails without any command of the last one. */
+  const isLeast = Effect.fnUntraced(function*(
+    names: ReadonlyArray<string>,
+    use: (
+      url: Redacted.Redacted,
+      round: string,
+      server: RedisServer.RedisServer
+    ) => Effect.Effect<unknown, unknown, Scope.Scope>
+  ) {
+    const server = yield* RedisServer.make()
+    const run = (commands: ReadonlyArray<string>, round: string) =>
+      Effect.flatMap(userOf(server, commands), (url) =>
+        use(url, round, server).pipe(
+          Effect.scoped,
+          Effect.provide(silent),
+          Effect.timeout("5 seconds"),
+          Effect.exit
+        ))
+    const all = rule(...names)
+    const exit = yield* run(all, "all")
+    assert.isTrue(Exit.isSuccess(exit), Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "")
+    const superfluous: Array<string> = []
+    for (const command of rule(names[names.length - 1])) {
+      yield* server.admin("FLUSHALL")
+      yield* server.admin("SCRIPT", "FLUSH")
+      const without = yield* run(all.filter((other) => other !== command), command)
+      if (Exit.isSuccess(without)) superfluous.push(command)
+    }
+    assert.deepStrictEqual(superfluous, [])
+  })
+
   const cases: ReadonlyArray<
     readonly [
       name: string,
@@ -107,30 +139,25 @@ describe("the user of the guide", () => {
   ]
   for (const [name, names, options, use] of cases) {
     it.live(`${name} works with it, and without none of its commands`, () =>
-      Effect.gen(function*() {
-        const server = yield* RedisServer.make()
-        const run = (commands: ReadonlyArray<string>, round: string) =>
-          Effect.flatMap(userOf(server, commands), (url) =>
-            open(RedisClient.layer({ url }), options).pipe(
-              Effect.flatMap((opened) => use(opened, round, server.admin("SCRIPT", "FLUSH"))),
-              Effect.scoped,
-              Effect.provide(silent),
-              Effect.timeout("5 seconds"),
-              Effect.exit
-            ))
-        const all = rule(...names)
-        const exit = yield* run(all, "all")
-        assert.isTrue(Exit.isSuccess(exit), Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "")
-        const superfluous: Array<string> = []
-        for (const command of rule(names[names.length - 1])) {
-          yield* server.admin("FLUSHALL")
-          yield* server.admin("SCRIPT", "FLUSH")
-          const without = yield* run(all.filter((other) => other !== command), command)
-          if (Exit.isSuccess(without)) superfluous.push(command)
-        }
-        assert.deepStrictEqual(superfluous, [])
-      }))
+      isLeast(names, (url, round, server) =>
+        Effect.flatMap(
+          open(RedisClient.layer({ url }), options),
+          (opened) => use(opened, round, server.admin("SCRIPT", "FLUSH"))
+        )))
   }
+
+  it.live("a list of revocations works with it, and without none of its commands", () =>
+    isLeast(["RedisRevocations"], (url) =>
+      Effect.gen(function*() {
+        const list = yield* Effect.provide(RedisRevocations.make(), yield* Layer.build(RedisClient.layer({ url })))
+        const issuedAt = (yield* Clock.currentTimeMillis) + 60_000
+        const session = { key: "k", subject: "ada", authenticatedAt: issuedAt, issuedAt }
+        assert.isFalse(yield* list.isRevoked(session))
+        assert.isTrue(yield* list.revoke("k", issuedAt))
+        assert.isFalse(yield* list.revoke("k", issuedAt + 1))
+        assert.isTrue(yield* list.isRevoked(session))
+        assert.strictEqual(yield* list.revokeSubject("ada"), yield* list.epoch("ada"))
+      })))
 
   it.live("is not enough for keys of others, and for nothing that a store does not do", () =>
     Effect.gen(function*() {

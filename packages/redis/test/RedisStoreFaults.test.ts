@@ -14,6 +14,7 @@ import {
   layerClient,
   layerServer,
   lifetimes,
+  logged,
   newRecord,
   open,
   replacement,
@@ -48,6 +49,8 @@ const writes = (
   ["destroy", store.destroy(key)]
 ]
 
+const noNumbers = "return redis.call('HSET', KEYS[1], 'h', '1t' .. string.rep('\\255', 56), 'p', 'x')"
+
 layer(layerServer, { excludeTestServices: true })("RedisStore", (it) => {
   const strange: ReadonlyArray<
     readonly [string, ReadonlyArray<ReadonlyArray<string>>, loads: "Absent" | "fails", description: RegExp]
@@ -56,9 +59,12 @@ layer(layerServer, { excludeTestServices: true })("RedisStore", (it) => {
     ["a list", [["RPUSH", "$", "1", "2"]], "fails", /WRONGTYPE/],
     ["a hash of somebody else", [["HSET", "$", "name", "value"]], "Absent", /no session/],
     ["a record of a newer version", [["HSET", "$", "h", "2 whatever", "p", "x"]], "fails", /newer version/],
-    ["a cut off record", [["HSET", "$", "h", "1 1 1795", "p", "x"]], "fails", /damaged/],
-    ["a record with numbers that are none", [["HSET", "$", "h", "1 1 a b c d e f g t", "p", "x"]], "fails", /damaged/],
-    ["a cut off alias", [["HSET", "$", "r", other]], "fails", /damaged/]
+    ["a record of another kind", [["HSET", "$", "h", `1x${"X".repeat(56)}`, "p", "x"]], "fails", /damaged/],
+    ["a cut off record", [["HSET", "$", "h", `1t${"X".repeat(55)}`, "p", "x"]], "fails", /damaged/],
+    ["a record whose index is cut off", [["HSET", "$", "h", `1t${"X".repeat(79)}`, "p", "x"]], "fails", /damaged/],
+    ["a record with numbers that are none", [["EVAL", noNumbers, "1", "$"]], "fails", /damaged/],
+    ["a cut off alias", [["HSET", "$", "h", "1aXXXXXXXX"]], "fails", /damaged/],
+    ["an alias of nothing that is a key", [["HSET", "$", "h", "1aXXXXXXXX{}"]], "fails", /damaged/]
   ]
 
   for (const [name, commands, loads, description] of strange) {
@@ -241,15 +247,6 @@ const policies = [
   "volatile-random",
   "volatile-ttl"
 ]
-
-const logged = Effect.fnUntraced(function*<A, E, R>(effect: Effect.Effect<A, E, R>) {
-  const lines: Array<string> = []
-  const exit = yield* Effect.exit(Effect.provide(
-    effect,
-    Logger.layer([Logger.make(({ logLevel, message }) => lines.push(`${logLevel} ${String(message)}`))])
-  ))
-  return { exit, lines }
-})
 
 describe("RedisStore at start", () => {
   it.live("warns of every policy that evicts sessions, and refuses allkeys where told to", () =>

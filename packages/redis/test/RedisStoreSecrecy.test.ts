@@ -148,6 +148,37 @@ layer(layerServer, { excludeTestServices: true })("RedisStore in production", (i
       assert.strictEqual(yield* formatOf, 1)
     }))
 
+  it.effect("a session whose subject was written over opens for nobody, until it is as it was", () =>
+    Effect.gen(function*() {
+      const server = yield* Server
+      const backend = Context.get(yield* production("subject:"), SessionBackend.SessionBackend)
+      const { key, token } = yield* stored(backend, "eve-of-tests", "words")
+      const redisKey = `subject:{${key.slice(0, 2)}}${key.slice(2)}`
+      const own = new Redis({ port: server.port, protocol: 2 })
+      yield* Effect.addFinalizer(() => Effect.sync(() => own.disconnect()))
+      const rename = (from: string, to: string) =>
+        Effect.promise(async () => {
+          const fields = Object.entries(await own.hgetallBuffer(redisKey)).filter(([, value]) => value.includes(from))
+          for (const [field, value] of fields) {
+            const at = value.indexOf(from)
+            await own.hset(
+              redisKey,
+              field,
+              Buffer.concat([value.subarray(0, at), Buffer.from(to), value.subarray(at + from.length)])
+            )
+          }
+          return fields.length
+        })
+      const recordOf = Effect.map(
+        backend.load(token),
+        (found) => found._tag === "Found" && found.lookup._tag === "Live" ? found.lookup.record : undefined
+      )
+      assert.strictEqual(yield* rename("eve-of-tests", "the-operator"), 1)
+      assert.deepInclude(yield* recordOf, { subject: "the-operator", format: PayloadCodec.unreadable, payload: "" })
+      yield* rename("the-operator", "eve-of-tests")
+      assert.deepInclude(yield* recordOf, { subject: "eve-of-tests", format: 1, payload: "words" })
+    }))
+
   it.effect("payloads are compressed before they are sealed, where the application says so", () =>
     Effect.gen(function*() {
       const server = yield* Server

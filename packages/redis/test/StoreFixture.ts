@@ -1,6 +1,6 @@
 import { SessionQuery, SessionStore, SessionToken } from "@effect-session/core"
 import { RedisClient, RedisStore } from "@effect-session/redis"
-import { Context, Effect, Layer, type Redacted } from "effect"
+import { Context, Effect, Layer, Logger, type Redacted } from "effect"
 import * as RedisServer from "./RedisServer.ts"
 
 export class Server extends Context.Service<Server, RedisServer.RedisServer>()("test/Server") {}
@@ -110,3 +110,13 @@ export const commandCounts = (server: RedisServer.RedisServer) =>
         Array.from(String(info).matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm), (match) => [match[1], Number(match[2])])
       )
   )
+
+/** Runs an effect, and returns what it has logged. */
+export const logged = Effect.fnUntraced(function*<A, E, R>(effect: Effect.Effect<A, E, R>) {
+  const lines: Array<string> = []
+  const exit = yield* Effect.exit(Effect.provide(
+    effect,
+    Logger.layer([Logger.make(({ logLevel, message }) => lines.push(`${logLevel} ${String(message)}`))])
+  ))
+  return { exit, lines }
+})

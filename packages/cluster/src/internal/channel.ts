@@ -20,7 +20,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import type { Invalidation, Received, Stats } from "../Invalidation.ts"
 import { ChannelUnavailable, InvalidationError, InvalidMessage } from "../InvalidationError.ts"
-import { codeLength, decode, encode, maxFrameLength, type Message, type Signal } from "../InvalidationMessage.ts"
+import { codeLength, decode, encode, type Envelope, maxFrameLength, type Message } from "../InvalidationMessage.ts"
 import type { Passage } from "./passage.ts"
 import { Peers } from "./peers.ts"
 
@@ -203,35 +203,35 @@ export const make: (options: Options) => Effect.Effect<Channel, never, Scope.Sco
     }
 
     // Signed and handed over one after the other: a number is never sent after a higher one.
-    const say = (next: () => { readonly sequence: number; readonly message: Message | Signal }) =>
+    const say = (next: () => Omit<Envelope, "node">): Effect.Effect<void, ChannelUnavailable | InvalidMessage> =>
       Effect.flatMap(
         Semaphore.withPermit(
           order,
           Effect.suspend(() => {
-            const body = encode({ node, ...next() })
-            return Result.isFailure(body)
-              ? Effect.undefined
-              : Effect.flatMap(crypto.sign(purpose, body.success), (code) =>
-                Effect.forkDetach(send(code + body.success), { startImmediately: true }))
+            const envelope = next()
+            const body = encode({ node, ...envelope })
+            if (Result.isFailure(body)) return Effect.fail(new InvalidMessage())
+            sequence = envelope.sequence
+            return Effect.flatMap(
+              crypto.sign(purpose, body.success),
+              (code) => Effect.forkDetach(send(code + body.success), { startImmediately: true })
+            )
           })
         ),
-        (fiber) =>
-          fiber === undefined ? Effect.die(new TypeError("a checked message could not be written")) : Fiber.join(fiber)
+        Fiber.join
       )
 
     const failed = (reason: ChannelUnavailable | InvalidMessage) => Effect.fail(new InvalidationError({ reason }))
     const publish = (message: Message): Effect.Effect<void, InvalidationError> =>
       Effect.suspend(() => {
         if (!open) return failed(new ChannelUnavailable())
-        if (Result.isFailure(encode({ node, sequence: Number.MAX_SAFE_INTEGER, message }))) {
-          return failed(new InvalidMessage())
-        }
-        return Effect.matchEffect(say(() => ({ sequence: ++sequence, message })), {
+        return Effect.matchEffect(say(() => ({ sequence: sequence + 1, message })), {
           onSuccess: () =>
             Effect.sync(() => {
               counts.published++
             }),
           onFailure: (reason) => {
+            if (reason._tag === "InvalidMessage") return failed(reason)
             counts.publishFailures++
             // Others are on their own until they have heard of the gap, and so is this node until it hears itself.
             if (heartbeat !== undefined) {

@@ -108,7 +108,7 @@ export const make = (parts: Parts): SessionStore["Service"] & { readonly fresh: 
   const noHash: Effect.Effect<string | undefined> = Effect.undefined
   const hashOf = (subject: string | undefined) => subject === undefined ? noHash : subjectHash(subject)
 
-  const isCurrent = (key: string) => invalidation.trustUnsafe() > 0 && copies.isQuiet(key, passed())
+  const isCurrent = (key: string, now = passed()) => invalidation.trustUnsafe(now) > 0 && copies.isQuiet(key, now)
 
   // A read that has recorded activity is a touch as well.
   const told = (key: string, lookup: Lookup): Effect.Effect<Lookup> =>
@@ -118,13 +118,16 @@ export const make = (parts: Parts): SessionStore["Service"] & { readonly fresh: 
 
   const bypass = (key: string, options: LoadOptions | undefined): LookupEffect => {
     counts.bypasses++
-    return options === undefined
-      ? store.load(key)
-      : Effect.flatMap(store.load(key, options), (lookup) => told(key, lookup))
+    copies.overtakeWrite(key)
+    return Effect.flatMap(store.load(key, options), (lookup) => {
+      copies.answered(key, lookup)
+      return told(key, lookup)
+    })
   }
 
   const settle = (flight: Flight, lookup: Lookup): Effect.Effect<Lookup> => {
     const { askedAt, key } = flight
+    copies.answered(key, lookup, flight)
     if (lookup._tag === "Live" && lookup.served === undefined) {
       copies.learnTime(lookup.now, askedAt)
       if (lookup.alias === undefined) {
@@ -208,9 +211,10 @@ export const make = (parts: Parts): SessionStore["Service"] & { readonly fresh: 
     options: LoadOptions | undefined,
     policy: OutagePolicy.OutagePolicy | undefined
   ): LookupEffect => {
-    if (!isCurrent(key)) return bypass(key, options)
+    const now = passed()
+    if (!isCurrent(key, now)) return bypass(key, options)
     counts.bypasses++
-    return lead(key, passed(), policy, options)
+    return lead(key, now, policy, options)
   }
 
   // A write, with its keys out of the cache meanwhile, and what follows from its answer.

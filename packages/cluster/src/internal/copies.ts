@@ -5,7 +5,7 @@
  * A read that was overtaken by a change is not kept. Whoever asked before the change gets its answer, nobody else.
  */
 import * as Lifetime from "@effect-session/core/Lifetime"
-import type { SessionRecord } from "@effect-session/core/SessionStore"
+import type { Lookup, SessionRecord } from "@effect-session/core/SessionStore"
 import type { CacheCounts } from "./cacheCounts.ts"
 import { type Copy, NearCache } from "./nearCache.ts"
 
@@ -19,7 +19,7 @@ export interface Settings {
 /** A write of this node that the store has not confirmed yet. */
 interface Writing {
   count: number
-  /** Whether another node has changed the key since. */
+  /** Whether another node may have changed the key since. */
   overtaken: boolean
 }
 
@@ -99,6 +99,19 @@ export class Copies<R extends Reading> {
     return true
   }
 
+  /**
+   * Gives up what is known of a key, and what others are about to know: the store has just said something that may be
+   * newer, kept or not.
+   */
+  answered(key: string, lookup: Lookup, reading?: R): void {
+    if (lookup._tag === "Live" && lookup.served !== undefined) return
+    this.cache.delete(key)
+    this.overtakeWrite(key)
+    if (this.readings.get(key) !== reading) this.readings.delete(key)
+    // What was read through an old key is the session of the new one.
+    if (lookup._tag === "Live" && lookup.alias !== undefined) this.forget(lookup.alias, lookup.record.version)
+  }
+
   keep(
     key: string,
     record: SessionRecord | undefined,
@@ -126,8 +139,7 @@ export class Copies<R extends Reading> {
   /** Forgets a key, reads under way included. With a version, keeps a copy that has it or a later one. */
   forget(key: string, version?: number): void {
     this.readings.delete(key)
-    const writing = this.writings.get(key)
-    if (writing !== undefined) writing.overtaken = true
+    this.overtakeWrite(key)
     const record = this.cache.peek(key)?.record
     if (version === undefined || record === undefined || record.version < version) this.cache.delete(key)
   }
@@ -177,6 +189,12 @@ export class Copies<R extends Reading> {
     const writing = this.writings.get(key)
     if (writing === undefined) this.writings.set(key, { count: 1, overtaken: false })
     else writing.count++
+  }
+
+  /** A read of the store, beside a write of this node, may see more than the write will have left. */
+  overtakeWrite(key: string): void {
+    const writing = this.writings.get(key)
+    if (writing !== undefined) writing.overtaken = true
   }
 
   /** Says whether what the write has left in the store may be kept. */

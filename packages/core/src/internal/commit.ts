@@ -4,8 +4,9 @@ import type { Applied } from "../SessionBackend.ts"
 import { type Binding, type Envelope, format, type Written } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
 import type { Payload } from "../SessionStore.ts"
+import * as SessionAccess from "./sessionAccess.ts"
 import type { Mark, SessionState } from "./sessionState.ts"
-import type { Snapshot } from "./snapshot.ts"
+import { isReadableElsewhere, problemOfOthers, type Snapshot } from "./snapshot.ts"
 
 const done: Effect.Effect<void> = Effect.void
 const utf8 = new TextEncoder()
@@ -60,8 +61,8 @@ export const commit = <A>(
     override: envelope.override,
     lifetimeChanged: state.changes.some((change) => change.lifetimes === "deadline"),
     touch: state.touchRequested,
-    active: state.request.active ?? true,
-    mayRenewByAge,
+    active: SessionAccess.isActive(state),
+    mayRenewByAge: mayRenewByAge && SessionAccess.mayRenewByAge(state.request),
     renewalDue: state.clientChanged && state.runtime.binding?.policy === "renew",
     now: state.now(),
     settings: state.runtime.settings
@@ -109,13 +110,24 @@ const perform = <A>(
   index: number,
   binding: Binding | undefined
 ): Effect.Effect<void, SessionError.SessionError> => {
-  const { backend, clock, observer, settings } = state.runtime
+  const { atOnce, backend, clock, observer, settings } = state.runtime
   const envelope = withClient(state, attempt, steps[index], binding)
   const written = envelope === attempt.envelope ? attempt.written : state.runtime.definition.data.write(envelope)
   const step = written === attempt.written ? steps[index] : rewrite(steps[index], written?.payload)
   const size = exceeding(step, settings.maxPayload)
   if (size !== undefined) {
     return state.refuse(new SessionError.TooLarge({ actual: size, maximum: settings.maxPayload }))
+  }
+  const reported = (applied: Applied): Effect.Effect<void, SessionError.SessionError> => {
+    const reports = report(state, { ...attempt, envelope, written }, step, applied, index + 1 === steps.length)
+    return reports === done
+      ? carryOut(state, attempt, steps, index + 1)
+      : Effect.flatMap(reports, (finished) => finished === true ? done : carryOut(state, attempt, steps, index + 1))
+  }
+  const known = atOnce.apply?.(step)
+  if (known !== undefined) {
+    observer.storeTime(0)
+    return reported(known)
   }
   const started = clock.currentTimeMillisUnsafe()
   const answered = Effect.match(backend.apply(step), {
@@ -130,10 +142,7 @@ const perform = <A>(
     },
     onSuccess: (applied): Effect.Effect<void, SessionError.SessionError> => {
       observer.storeTime(clock.currentTimeMillisUnsafe() - started)
-      const reported = report(state, { ...attempt, envelope, written }, step, applied, index + 1 === steps.length)
-      return reported === done
-        ? carryOut(state, attempt, steps, index + 1)
-        : Effect.flatMap(reported, (finished) => finished === true ? done : carryOut(state, attempt, steps, index + 1))
+      return reported(applied)
     }
   })
   // An interruption waits for the store, which answers in time: otherwise nobody would know what it has done, and what
@@ -174,15 +183,16 @@ const report = <A>(
         const revoked = state.observe("revoked", { key: other, subject, reason: "session limit" })
         reports = Effect.andThen(reports, revoked)
       }
-      const unreadable = attempt.snapshot.problem !== undefined && !attempt.mark.ended
-        ? attempt.snapshot.current
-        : undefined
+      const { current, problem } = attempt.snapshot
+      const unreadable = problem === undefined || isReadableElsewhere(attempt.snapshot) || attempt.mark.ended
+        ? undefined
+        : current
       if (unreadable === undefined || step._tag !== "Create") return reports
-      // Data that could not be read is replaced, not left behind under an id that nobody has any more.
+      // Data that nobody can read is replaced, not left behind under an id that nobody has any more.
       return Effect.andThen(
         reports,
         Effect.matchEffect(
-          backend.apply({ _tag: "Destroy", key: unreadable.key, until: unreadable.record.expiresAt }),
+          backend.apply(CommitPlan.destroy(unreadable.key, unreadable.record)),
           {
             onFailure: (error) => state.observe("error", { reason: error.reason._tag }),
             onSuccess: () => done
@@ -218,11 +228,17 @@ const report = <A>(
 // Another request was faster: the changes run again on what it left. A session that ended meanwhile stays ended.
 const again = <A>(state: SessionState<A>, attempt: Attempt<A>): Effect.Effect<true, SessionError.SessionError> =>
   Effect.andThen(Effect.yieldNow, Effect.suspend(() => state.reload(attempt.snapshot.current!.token))).pipe(
-    Effect.flatMap((snapshot) =>
-      snapshot.status === "active"
-        ? Effect.as(commit(state, attempt.mayRenewByAge, attempt.retries - 1), true as const)
-        : over(state)
-    )
+    Effect.flatMap((snapshot) => {
+      if (snapshot.status === "active") {
+        return Effect.as(commit(state, attempt.mayRenewByAge, attempt.retries - 1), true as const)
+      }
+      // Nobody knows what became of it.
+      if (snapshot.outage !== undefined) return state.unavailable(snapshot.outage)
+      const problem = problemOfOthers(snapshot)
+      return problem === undefined || state.identity.subject !== undefined
+        ? over(state)
+        : state.refuse(new SessionError.Invalid({ problem }))
+    })
   )
 
 // A request that asked for nothing, and was to renew the id by age, loses nothing when another one was first.

@@ -49,7 +49,7 @@ export const make: (
   const crypto = yield* Crypto
   const clock = yield* Clock.Clock
   const maxToken = options.maxToken ?? 4000
-  const remembered = options.remembered ?? 1024
+  const remembered = options.remembered ?? 4096
   const place = context(options.place ?? name)
 
   const problems: Array<string> = []
@@ -141,7 +141,9 @@ export const make: (
       Effect.flatMap((applied) =>
         applied._tag === "Stored"
           ? Effect.map(
-            revocations.revoke(current.key, current.record.expiresAt),
+            revocations.revoke(current.key, current.record.expiresAt, {
+              anonymous: current.record.subject === undefined
+            }),
             (ended): Applied => ended ? applied : gone
           )
           : Effect.succeed(applied)
@@ -226,7 +228,7 @@ export const make: (
       }
       case "Destroy":
         return Effect.map(
-          revocations.revoke(step.key, step.until ?? now + longest),
+          revocations.revoke(step.key, step.until ?? now + longest, { anonymous: step.anonymous }),
           (live): Applied => ({ _tag: "Ended", live })
         )
     }

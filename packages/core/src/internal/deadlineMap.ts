@@ -49,6 +49,18 @@ export class DeadlineMap {
     return this.size >= capacity
   }
 
+  /** Removes some names, of those whose bucket was begun first. */
+  removeOldest(count: number): void {
+    for (const [number, names] of this.buckets) {
+      for (const name of names) {
+        if (count-- <= 0) return
+        names.delete(name)
+        this.deadlines.delete(name)
+      }
+      this.buckets.delete(number)
+    }
+  }
+
   /** Removes what has run out before the current minute, in slices. */
   sweep(now: number): Effect.Effect<void> {
     return Effect.suspend(() => this.removeSlice(now) ? Effect.andThen(Effect.yieldNow, this.sweep(now)) : Effect.void)

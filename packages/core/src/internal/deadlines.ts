@@ -42,6 +42,7 @@ export class Deadlines {
   private first: Deadline | undefined = undefined
   private last: Deadline | undefined = undefined
   private ticker: Fiber.Fiber<void> | undefined = undefined
+  private ticking = false
 
   constructor(clock: Clock.Clock, fork: (effect: Effect.Effect<void>) => Fiber.Fiber<void>) {
     this.clock = clock
@@ -63,8 +64,10 @@ export class Deadlines {
     else before.next = deadline
     if (after === undefined) this.last = deadline
     else after.previous = deadline
+    // Who looks at them now comes to this one too.
+    if (this.ticking) return
     if (before === undefined && after !== undefined) this.restart()
-    else if (this.ticker === undefined) this.start()
+    else if (!this.isRunning) this.start()
   }
 
   remove(deadline: Deadline): void {
@@ -89,6 +92,11 @@ export class Deadlines {
     return this.ticker === undefined ? Effect.void : Fiber.interrupt(this.ticker)
   }
 
+  // A fiber that has ended, also within its fork or by a defect, watches nothing.
+  private get isRunning(): boolean {
+    return this.ticker !== undefined && this.ticker.pollUnsafe() === undefined
+  }
+
   private start(): void {
     this.ticker = this.fork(this.tick)
   }
@@ -101,15 +109,17 @@ export class Deadlines {
 
   private readonly tick: Effect.Effect<void> = Effect.suspend(() => {
     const now = this.now()
-    while (this.first !== undefined && this.first.at <= now) {
-      const passed = this.first
-      this.remove(passed)
-      passed.onPassed()
+    this.ticking = true
+    try {
+      while (this.first !== undefined && this.first.at <= now) {
+        const passed = this.first
+        this.remove(passed)
+        passed.onPassed()
+      }
+    } finally {
+      this.ticking = false
     }
-    if (this.first === undefined) {
-      this.ticker = undefined
-      return Effect.void
-    }
+    if (this.first === undefined) return Effect.void
     return Effect.flatMap(Effect.sleep(Duration.millis(Math.ceil(this.first.at - now))), () => this.tick)
   })
 }

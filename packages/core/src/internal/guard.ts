@@ -197,7 +197,8 @@ export class Guard {
     const run: Run = { operation, key, circuit, permit, started, retries: 0, unknown: false }
     const until = asked + this.options.deadline
     const fiber = Effect.runForkWith(caller.context)(
-      Effect.catch(attempt(), (error) => this.retry(run, until, error, attempt, verify))
+      // A store that throws must not take its place in the bulkhead along.
+      Effect.catch(Effect.suspend(attempt), (error) => this.retry(run, until, error, attempt, verify))
     )
     const exit = fiber.pollUnsafe()
     if (exit !== undefined) {

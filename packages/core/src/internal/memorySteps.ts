@@ -6,7 +6,17 @@
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type { Created, Lookup, Renewed, Saved, SessionLimit, SessionRecord, SessionStore } from "../SessionStore.ts"
+import type {
+  Created,
+  Lookup,
+  RecordChange,
+  Renewed,
+  Saved,
+  SessionLimit,
+  SessionRecord,
+  SessionStore
+} from "../SessionStore.ts"
+import * as AtOnce from "./atOnce.ts"
 import type { SessionTable } from "./sessionTable.ts"
 
 const absent: Lookup = Object.freeze({ _tag: "Absent" })
@@ -43,26 +53,50 @@ export const make = (table: SessionTable, clock: Clock.Clock): SessionStore["Ser
       return key
     })
 
+  const load = (key: string): Lookup => {
+    const now = clock.currentTimeMillisUnsafe()
+    const slot = table.find(key)
+    if (slot !== undefined) {
+      if (!table.isLive(slot, now)) {
+        table.expire(slot)
+        return expired
+      }
+      table.use(slot)
+      return { _tag: "Live", record: table.read(slot), alias: undefined, now }
+    }
+    const alias = table.findAlias(key)
+    if (alias === undefined || !table.isLive(alias.slot, now)) return absent
+    const successor = table.keyOf(alias.slot)
+    if (now >= alias.until) return { _tag: "Superseded", successor }
+    table.use(alias.slot)
+    return { _tag: "Live", record: table.read(alias.slot), alias: successor, now }
+  }
+
+  const save = (key: string, expectedVersion: number, change: RecordChange): Saved => {
+    const now = clock.currentTimeMillisUnsafe()
+    const slot = liveSlot(key, now)
+    if (slot === undefined) return { _tag: "Gone" }
+    if (table.versionOf(slot) !== expectedVersion) return { _tag: "Conflict" }
+    const before = table.read(slot)
+    const record: SessionRecord = {
+      version: before.version + 1,
+      createdAt: before.createdAt,
+      issuedAt: before.issuedAt,
+      authenticatedAt: before.authenticatedAt,
+      lastSeenAt: change.active ? Math.max(before.lastSeenAt, now) : before.lastSeenAt,
+      idleTimeout: change.idleTimeout,
+      expiresAt: change.lifetime === undefined ? before.expiresAt : now + change.lifetime,
+      subject: before.subject,
+      format: change.format,
+      payload: change.payload
+    }
+    table.write(slot, record)
+    table.use(slot)
+    return { _tag: "Saved", record: typeof record.payload === "string" ? record : table.read(slot) }
+  }
+
   return {
-    load: (key) =>
-      Effect.sync((): Lookup => {
-        const now = clock.currentTimeMillisUnsafe()
-        const slot = table.find(key)
-        if (slot !== undefined) {
-          if (!table.isLive(slot, now)) {
-            table.expire(slot)
-            return expired
-          }
-          table.use(slot)
-          return { _tag: "Live", record: table.read(slot), alias: undefined, now }
-        }
-        const alias = table.findAlias(key)
-        if (alias === undefined || !table.isLive(alias.slot, now)) return absent
-        const successor = table.keyOf(alias.slot)
-        if (now >= alias.until) return { _tag: "Superseded", successor }
-        table.use(alias.slot)
-        return { _tag: "Live", record: table.read(alias.slot), alias: successor, now }
-      }),
+    load: AtOnce.make((key) => Effect.sync(() => load(key)), load),
 
     create: (record, limit) =>
       Effect.sync((): Created => {
@@ -89,29 +123,10 @@ export const make = (table: SessionTable, clock: Clock.Clock): SessionStore["Ser
         return { _tag: "Created", record: table.read(slot), evicted }
       }),
 
-    save: (key, expectedVersion, change) =>
-      Effect.sync((): Saved => {
-        const now = clock.currentTimeMillisUnsafe()
-        const slot = liveSlot(key, now)
-        if (slot === undefined) return { _tag: "Gone" }
-        if (table.versionOf(slot) !== expectedVersion) return { _tag: "Conflict" }
-        const before = table.read(slot)
-        const record: SessionRecord = {
-          version: before.version + 1,
-          createdAt: before.createdAt,
-          issuedAt: before.issuedAt,
-          authenticatedAt: before.authenticatedAt,
-          lastSeenAt: change.active ? Math.max(before.lastSeenAt, now) : before.lastSeenAt,
-          idleTimeout: change.idleTimeout,
-          expiresAt: change.lifetime === undefined ? before.expiresAt : now + change.lifetime,
-          subject: before.subject,
-          format: change.format,
-          payload: change.payload
-        }
-        table.write(slot, record)
-        table.use(slot)
-        return { _tag: "Saved", record: typeof record.payload === "string" ? record : table.read(slot) }
-      }),
+    save: AtOnce.make(
+      (key, expectedVersion, change) => Effect.sync(() => save(key, expectedVersion, change)),
+      save
+    ),
 
     touch: (key) =>
       Effect.sync(() => {

@@ -4,6 +4,18 @@ import type { Session } from "../Session.ts"
 import type { SessionError } from "../SessionError.ts"
 import { operations } from "./accessors.ts"
 
+const Underlying = Symbol("underlying")
+
+/** What brings its session from somewhere else, and views made of it. */
+interface Prepared<A> extends Session<A> {
+  readonly [Underlying]: Session<A>
+}
+
+const isPrepared = <A>(session: Session<A>): session is Prepared<A> => Underlying in session
+
+/** The session below preparations. */
+export const underlying = <A>(session: Session<A>): Session<A> => isPrepared(session) ? session[Underlying] : session
+
 /** A session that runs an effect once, before it is first asked for anything. What failed is tried again. */
 export const prepared = <A>(session: Session<A>, preparation: Effect.Effect<void, SessionError>): Session<A> => {
   const semaphore = Semaphore.makeUnsafe(1)
@@ -21,8 +33,9 @@ export const prepared = <A>(session: Session<A>, preparation: Effect.Effect<void
   const use = <B>(f: (session: Session<A>) => Effect.Effect<B, SessionError>): Effect.Effect<B, SessionError> =>
     Effect.suspend(() => ready ? f(session) : Effect.flatMap(prepare, () => f(session)))
   const inner = operations<A, never>(use, (f) => Effect.suspend(() => f(session)))
-  const self: Session<A> = {
+  const self: Prepared<A> = {
     ...inner,
+    [Underlying]: session,
     status: Effect.suspend(() =>
       ready
         ? session.status

@@ -21,10 +21,10 @@ const none: Effect.Effect<Uint8Array | undefined> = Effect.undefined
  * Runs a decryption. Node throws for a wrong tag and for wrong padding alike;
  * nobody learns which.
  */
-const attempt = (decrypt: () => Buffer | undefined): Effect.Effect<Uint8Array | undefined> => {
+const attempt = (decrypt: () => Uint8Array | undefined): Effect.Effect<Uint8Array | undefined> => {
   try {
     const plaintext = decrypt()
-    return plaintext === undefined ? none : Effect.succeed(octets(plaintext))
+    return plaintext === undefined ? none : Effect.succeed(plaintext)
   } catch {
     return none
   }
@@ -52,7 +52,7 @@ export const gcm = (bytes: Uint8Array): MessageCipher => {
         decipher.setAuthTag(body.subarray(end))
         const plaintext = decipher.update(body.subarray(0, end))
         decipher.final()
-        return plaintext
+        return octets(plaintext)
       })
   }
 }
@@ -84,7 +84,7 @@ export const cbcHmac = (hashName: "sha256" | "sha512", bytes: Uint8Array): Messa
         const ciphertext = body.subarray(0, end)
         if (end < 0 || !timingSafeEqual(tagOf(iv, aad, [ciphertext]), body.subarray(end))) return undefined
         const decipher = createDecipheriv("aes-256-cbc", cipherKey, iv)
-        return Buffer.concat([decipher.update(ciphertext), decipher.final()])
+        return octets(Buffer.concat([decipher.update(ciphertext), decipher.final()]))
       })
   }
 }
@@ -92,50 +92,34 @@ export const cbcHmac = (hashName: "sha256" | "sha512", bytes: Uint8Array): Messa
 /** What is used of libsodium. */
 interface Sodium {
   readonly crypto_aead_xchacha20poly1305_ietf_encrypt: (
-    ciphertext: Buffer,
-    message: Buffer,
-    additionalData: Buffer,
+    ciphertext: Uint8Array,
+    message: Uint8Array,
+    additionalData: Uint8Array,
     secretNonce: null,
-    nonce: Buffer,
-    key: Buffer
+    nonce: Uint8Array,
+    key: Uint8Array
   ) => unknown
   readonly crypto_aead_xchacha20poly1305_ietf_decrypt: (
-    message: Buffer,
+    message: Uint8Array,
     secretNonce: null,
-    ciphertext: Buffer,
-    additionalData: Buffer,
-    nonce: Buffer,
-    key: Buffer
+    ciphertext: Uint8Array,
+    additionalData: Uint8Array,
+    nonce: Uint8Array,
+    key: Uint8Array
   ) => unknown
 }
-
-const buffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 
 /** @internal */
 export const sodiumXchacha = (sodium: Sodium): Aead.Implementation => ({
   encrypt: (key, nonce, plaintext, aad) => {
     // From Node's pool: it is copied into the sealed value, and nothing in it is secret.
     const body = Buffer.allocUnsafe(plaintext.length + 16)
-    sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(
-      body,
-      buffer(plaintext),
-      buffer(aad),
-      null,
-      buffer(nonce),
-      buffer(key)
-    )
+    sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(body, plaintext, aad, null, nonce, key)
     return body
   },
   decrypt: (key, nonce, body, aad) => {
-    const plaintext = Buffer.allocUnsafeSlow(body.length - 16)
-    sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(
-      plaintext,
-      null,
-      buffer(body),
-      buffer(aad),
-      buffer(nonce),
-      buffer(key)
-    )
+    const plaintext = new Uint8Array(body.length - 16)
+    sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(plaintext, null, body, aad, nonce, key)
     return plaintext
   }
 })
@@ -145,11 +129,7 @@ export const xchacha = (implementation: Aead.Implementation) => (bytes: Uint8Arr
   const key = new Uint8Array(bytes)
   return {
     encrypt: (nonce, aad, plaintext) => Effect.succeed([implementation.encrypt(key, nonce, plaintext, aad)]),
-    decrypt: (nonce, aad, body) =>
-      attempt(() => {
-        const plaintext = implementation.decrypt(key, nonce, body, aad)
-        return plaintext === undefined ? undefined : buffer(plaintext)
-      })
+    decrypt: (nonce, aad, body) => attempt(() => implementation.decrypt(key, nonce, body, aad))
   }
 }
 

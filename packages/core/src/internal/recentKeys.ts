@@ -16,30 +16,42 @@ const placeOf = (token: string): number =>
   (token.charCodeAt(length - 2) ^ (token.charCodeAt(length - 3) << 3) ^ (token.charCodeAt(length - 4) << 6)) &
   (places - 1)
 
+// A token of 47 octets, and one that is always zero.
+const words = 12
+const encoder = new TextEncoder()
+
 /** @internal */
 export class RecentKeys {
-  // Octets, because a text cut out of a header would keep the whole header.
-  private tokens: Uint8Array | undefined = undefined
+  // Octets, because a text cut out of a header would keep the whole header. Compared by four, which are few steps.
+  private tokens: Uint32Array | undefined = undefined
+  private readonly presented = new Uint32Array(words)
+  private readonly octets = new Uint8Array(this.presented.buffer)
   private readonly keys: Array<Effect.Effect<string> | undefined> = Array.from({ length: places }, () => undefined)
 
   /** The key that stands for a text, if it is a token that is remembered. */
   get(token: string): Effect.Effect<string> | undefined {
-    const { tokens } = this
-    if (tokens === undefined || token.length !== length) return undefined
+    const { presented, tokens } = this
+    // What is not ASCII has more octets than characters.
+    if (tokens === undefined || token.length !== length || !this.present(token)) return undefined
     const place = placeOf(token)
-    const start = place * length
+    const start = place * words
     let difference = 0
-    for (let i = 0; i < length; i++) difference |= tokens[start + i] ^ token.charCodeAt(i)
+    for (let i = 0; i < words; i++) difference |= tokens[start + i] ^ presented[i]
     return difference === 0 ? this.keys[place] : undefined
   }
 
   /** Remembers and returns the key of a token. */
   set(token: string, key: string): string {
-    const tokens = this.tokens ??= new Uint8Array(places * length)
+    const tokens = this.tokens ??= new Uint32Array(places * words)
     const place = placeOf(token)
-    const start = place * length
-    for (let i = 0; i < length; i++) tokens[start + i] = token.charCodeAt(i)
+    this.present(token)
+    tokens.set(this.presented, place * words)
     this.keys[place] = Effect.succeed(key)
     return key
+  }
+
+  private present(token: string): boolean {
+    const { read, written } = encoder.encodeInto(token, this.octets)
+    return read === length && written === length
   }
 }

@@ -134,14 +134,14 @@ export const make: (
     let last: Bound | undefined
     const bind = (
       prefix: Uint8Array,
-      { key, place, purpose }: SealedFormat.SealContext
+      { key, place, purpose, subject }: SealedFormat.SealContext
     ): Uint8Array | undefined => {
       if (
         last !== undefined && last.prefix === prefix && last.key === key && last.place === place &&
-        last.purpose === purpose
+        last.purpose === purpose && last.subject === subject
       ) return last.data
-      const data = SealedFormat.additionalData(prefix, { key, place, purpose })
-      if (data !== undefined) last = { prefix, key, place, purpose, data }
+      const data = SealedFormat.additionalData(prefix, { key, place, purpose, subject })
+      if (data !== undefined) last = { prefix, key, place, purpose, subject, data }
       return data
     }
 

@@ -3,6 +3,7 @@ import { type Current, isReadOnly } from "../CommitPlan.ts"
 import type { Flash, FlashKind } from "../Flash.ts"
 import { type Envelope, type FlashMessage, format } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
+import * as SessionAccess from "./sessionAccess.ts"
 import type { Change, SessionState } from "./sessionState.ts"
 import type { Snapshot } from "./snapshot.ts"
 
@@ -10,19 +11,25 @@ type Matches = (message: FlashMessage) => boolean
 
 const every: Matches = () => true
 
+/** A message that this request has taken out of its stored session. */
+interface Taken {
+  readonly message: FlashMessage
+  /** Whose session it was. */
+  readonly subject: string | undefined
+  /** How often the request had ended its session by then. */
+  readonly endings: number
+}
+
 /** The flash messages of one request's session. */
 export class SessionFlash<in out A> implements Flash {
   readonly #state: SessionState<A>
   private readonly exclusively: <B, E>(effect: Effect.Effect<B, E>) => Effect.Effect<B, E>
-  /** Taken out of the stored session by this request. */
-  #delivered: Array<FlashMessage> = []
+  #delivered: Array<Taken> = []
   #current: Array<FlashMessage> = []
   /** Queued again by this request. */
   #kept: ReadonlyArray<FlashMessage> = []
   /** Read, and taken out of the stored session by another request or behind this one's back. */
   readonly #settled: Array<FlashMessage> = []
-  /** How often the request had ended its session when it took messages out of it. */
-  private endings = 0
 
   constructor(state: SessionState<A>, exclusively: <B, E>(effect: Effect.Effect<B, E>) => Effect.Effect<B, E>) {
     this.#state = state
@@ -50,7 +57,7 @@ export class SessionFlash<in out A> implements Flash {
   }
 
   get peek(): Effect.Effect<ReadonlyArray<FlashMessage>, SessionError.SessionError> {
-    return Effect.map(this.#state.load(), (snapshot) => this.waiting(snapshot, every))
+    return Effect.map(Effect.suspend(() => this.#state.load()), (snapshot) => this.waiting(snapshot, every))
   }
 
   readonly keep = (kind: FlashKind) => Effect.suspend(() => this.again((message) => message.kind === kind))
@@ -74,11 +81,11 @@ export class SessionFlash<in out A> implements Flash {
 
   /** Puts back what a request that failed has taken: nobody has seen it. */
   restore(): void {
-    const undelivered = this.#delivered
-    this.#delivered = []
     const { ended, endings, snapshot } = this.#state
     // They do not pass on to a session that came after theirs.
-    if (undelivered.length === 0 || ended || endings !== this.endings || snapshot?.current === undefined) return
+    const undelivered = this.delivered.filter((taken) => taken.endings === endings).map(({ message }) => message)
+    this.#delivered = []
+    if (undelivered.length === 0 || ended || snapshot?.current === undefined) return
     this.#state.changes = [...this.#state.changes, {
       apply: (envelope) => ({ ...envelope, flash: [...undelivered, ...envelope.flash] }),
       replay: true,
@@ -86,8 +93,19 @@ export class SessionFlash<in out A> implements Flash {
     }]
   }
 
+  // What was taken, but for what belongs to somebody else than who is signed in by now.
+  private get delivered(): ReadonlyArray<Taken> {
+    const { ended, identity, snapshot } = this.#state
+    const now = identity.subject ?? (ended ? undefined : snapshot?.current?.record.subject)
+    return now === undefined
+      ? this.#delivered
+      : this.#delivered.filter(({ subject }) => subject === undefined || subject === now)
+  }
+
   private again(matches: Matches): Effect.Effect<void, SessionError.SessionError> {
-    const messages = this.#delivered.filter((message) => matches(message) && !this.#kept.includes(message))
+    const messages = this.delivered
+      .map(({ message }) => message)
+      .filter((message) => matches(message) && !this.#kept.includes(message))
     return Effect.map(this.queue(messages), () => {
       this.#kept = [...this.#kept, ...messages]
     })
@@ -100,7 +118,7 @@ export class SessionFlash<in out A> implements Flash {
 
   private drop(matches: Matches): Effect.Effect<void, SessionError.SessionError> {
     return Effect.flatMap(Effect.suspend(() => this.#state.loadForWriting()), (snapshot) => {
-      this.#delivered = this.#delivered.filter((message) => !matches(message))
+      this.#delivered = this.#delivered.filter(({ message }) => !matches(message))
       return this.#state.envelope(snapshot).flash.some(matches)
         ? this.change((flash) => flash.filter((message) => !matches(message)))
         : Effect.void
@@ -113,20 +131,28 @@ export class SessionFlash<in out A> implements Flash {
       replay: true,
       stands: false
     }
-    return Effect.asVoid(this.#state.record(change))
+    return Effect.asVoid(Effect.suspend(() => this.#state.record(change)))
   }
 
   private deliver(matches: Matches): Effect.Effect<ReadonlyArray<FlashMessage>, SessionError.SessionError> {
-    return Effect.map(this.claim(matches), () => [...this.#delivered, ...this.#current].filter(matches))
+    return Effect.map(
+      this.claim(matches),
+      () => [...this.delivered.map(({ message }) => message), ...this.#current].filter(matches)
+    )
   }
 
   private claim(matches: Matches): Effect.Effect<void, SessionError.SessionError> {
     return Effect.flatMap(
-      this.#state.load(),
-      (snapshot) =>
-        this.waiting(snapshot, matches).length === 0 || this.#state.finished
-          ? Effect.void
-          : this.exclusively(Effect.suspend(() => this.take(matches)))
+      Effect.suspend(() => this.#state.load()),
+      (snapshot) => {
+        // Not only where something waits: whoever may not write would find out late.
+        const refused = this.#state.request.access === "read"
+        if (this.#state.finished || (!refused && this.waiting(snapshot, matches).length === 0)) return Effect.void
+        return Effect.andThen(
+          this.#state.loadForWriting(),
+          this.exclusively(Effect.suspend(() => this.take(matches)))
+        )
+      }
     )
   }
 
@@ -170,7 +196,7 @@ export class SessionFlash<in out A> implements Flash {
       payload,
       idleTimeout: current.record.idleTimeout,
       lifetime: undefined,
-      active: (state.request.active ?? true) && settings.sliding
+      active: SessionAccess.isActive(state) && settings.sliding
     }
     const answered = Effect.match(backend.apply({ _tag: "Save", current, change }), {
       onFailure: (error): Effect.Effect<void, SessionError.SessionError> => state.unavailable(error),
@@ -181,8 +207,8 @@ export class SessionFlash<in out A> implements Flash {
             // Where the token is the record, the client has to take the one without the messages.
             if (applied.token !== current.token) state.issue(applied.token, applied.record, envelope)
           }
-          this.#delivered.push(...taken)
-          this.endings = state.endings
+          const { subject } = current.record
+          for (const message of taken) this.#delivered.push({ message, subject, endings: state.endings })
           return state.observe("saved", { key: applied.key, subject: applied.record.subject })
         }
         // Whatever waits now, these do not wait for this request any more.

@@ -1,5 +1,6 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Semaphore from "effect/Semaphore"
 import type { Identity } from "../CommitPlan.ts"
 import * as Lifetime from "../Lifetime.ts"
@@ -8,17 +9,22 @@ import type { Envelope } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
 import type { Served } from "../SessionStore.ts"
 import { commit } from "./commit.ts"
+import * as SessionAccess from "./sessionAccess.ts"
+import { millisOf } from "./sessionDuration.ts"
 import { SessionFlash } from "./sessionFlash.ts"
-import {
-  type Change,
-  type Outcome,
-  type Request,
-  type Runtime,
-  SessionState,
-  type TokenChange
-} from "./sessionState.ts"
+import type { Followed, OpenRequest, Outcome, TokenChange } from "./sessionRequest.ts"
+import { type Change, type Runtime, SessionState, unreadable } from "./sessionState.ts"
 
-const longest = 400 * 24 * 60 * 60 * 1000
+/** Where a session can be found after its request. */
+export interface Trace<in out A> {
+  readonly runtime: Runtime<A>
+  readonly request: OpenRequest
+  /** `undefined` where there is no session. */
+  readonly followed: Followed | undefined
+  readonly token: string | undefined
+  /** Whether the request is over, and nothing of this changes any more. */
+  readonly final: boolean
+}
 
 /** The session of one request, with the operations that users see. */
 export class SessionHandle<in out A> implements Session<A> {
@@ -26,8 +32,10 @@ export class SessionHandle<in out A> implements Session<A> {
   readonly #state: SessionState<A>
   #messages: SessionFlash<A> | undefined = undefined
   private semaphore: Semaphore.Semaphore | undefined = undefined
+  /** What of the end of the request is being carried out. */
+  private committing: "finish" | "detach" | undefined = undefined
 
-  constructor(runtime: Runtime<A>, request: Request) {
+  constructor(runtime: Runtime<A>, request: OpenRequest) {
     this.#state = new SessionState(runtime, request)
   }
 
@@ -47,7 +55,12 @@ export class SessionHandle<in out A> implements Session<A> {
   }
 
   get get(): Effect.Effect<A, SessionError.SessionError> {
-    return Effect.map(this.load(), (snapshot) => this.#state.envelope(snapshot).data)
+    return Effect.suspend(() => this.getEager())
+  }
+
+  /** Reads at once, as far as nothing has to be waited for; the effect is what is left of it. */
+  getEager(): Effect.Effect<A, SessionError.SessionError> {
+    return Effect.mapEager(this.#state.load(), (snapshot) => this.#state.envelope(snapshot).data)
   }
 
   get status(): Effect.Effect<Status> {
@@ -135,7 +148,13 @@ export class SessionHandle<in out A> implements Session<A> {
   }
 
   update(f: (data: A) => A): Effect.Effect<A, SessionError.SessionError> {
-    return Effect.map(this.change((envelope) => ({ ...envelope, data: f(envelope.data) })), ({ data }) => data)
+    return Effect.suspend(() => this.updateEager(f))
+  }
+
+  /** Records at once, as far as nothing has to be waited for; the effect is what is left of it. */
+  updateEager(f: (data: A) => A): Effect.Effect<A, SessionError.SessionError> {
+    const apply = (envelope: Envelope<A>) => ({ ...envelope, data: f(envelope.data) })
+    return Effect.mapEager(this.record(apply), ({ data }) => data)
   }
 
   modify<B>(f: (data: A) => readonly [B, A]): Effect.Effect<B, SessionError.SessionError> {
@@ -155,18 +174,20 @@ export class SessionHandle<in out A> implements Session<A> {
   }
 
   get destroy(): Effect.Effect<void, SessionError.SessionError> {
-    return Effect.map(this.loadForWriting(), () => this.#state.end()).pipe(
+    const state = this.#state
+    const end = () => state.finished ? state.refuse(new SessionError.Finished()) : Effect.sync(() => state.end())
+    return Effect.flatMap(this.loadForWriting(false, true), end).pipe(
       // What cannot be decoded, or not be read, can still be ended.
       Effect.catchReasons("SessionError", {
-        Invalid: () => Effect.sync(() => this.#state.end()),
-        BindingMismatch: () => Effect.sync(() => this.#state.end()),
-        Unavailable: (_, error) => this.#state.endUnread(error)
+        Invalid: end,
+        BindingMismatch: end,
+        Unavailable: (_, error) => state.endUnread(error)
       })
     )
   }
 
   get renew(): Effect.Effect<void, SessionError.SessionError> {
-    return Effect.map(this.loadForWriting(), () => {
+    return Effect.map(this.loadForWriting(true), () => {
       this.#state.identity = { ...this.#state.identity, renew: true }
     })
   }
@@ -175,8 +196,9 @@ export class SessionHandle<in out A> implements Session<A> {
     if (subject.length === 0) return Effect.die(new RangeError("Session.login: the subject must not be empty"))
     const keep = this.#state.runtime.definition.keepOnLogin
     const apply = (envelope: Envelope<A>): Envelope<A> => {
-      let data = this.fresh()
-      // What belongs to another user does not pass on.
+      const fresh = this.#state.runtime.definition.data.initial()
+      let { data } = fresh
+      // What belongs to another user does not pass on: neither data nor messages nor lifetimes.
       const another = this.belongsToAnother(subject)
       if (keep.length > 0 && !another) {
         const kept = { ...data }
@@ -184,19 +206,15 @@ export class SessionHandle<in out A> implements Session<A> {
         data = kept
       }
       return {
-        ...envelope,
+        ...(another ? fresh : envelope),
         data: f === undefined ? data : f(data, another ? undefined : envelope.data),
-        flash: another ? [] : envelope.flash,
         elevatedUntil: undefined
       }
     }
     const signIn = this.change(apply, { stands: true }, { renew: true, subject, authenticated: true })
     return signIn.pipe(
-      // A sign-in does not need the session of another client: it begins a new one.
-      Effect.catchReason("SessionError", "BindingMismatch", () => {
-        this.#state.end()
-        return signIn
-      }),
+      // A sign-in does not need the session of another client, or of a later version: it begins a new one.
+      Effect.catchIf(({ reason }) => this.#state.leave(reason), () => signIn),
       Effect.map(({ data }) => data)
     )
   }
@@ -272,22 +290,34 @@ export class SessionHandle<in out A> implements Session<A> {
 
   /** Ends the request: carries out what stands after its outcome. The token change stands whatever happens. */
   finish(outcome: Outcome): Effect.Effect<TokenChange, SessionError.SessionError> {
-    return Effect.suspend(() => {
-      this.#state.finished = true
-      if (!this.accessed) return Effect.succeed(this.tokenChange)
-      if (outcome !== "success") {
-        this.#state.settle(outcome)
-        this.#messages?.restore()
-      }
-      const finished = Effect.suspend(() => commit(this.#state, outcome !== "aborted", this.retries))
-      // Most requests only read, and nobody else can be at it without the semaphore.
-      return Effect.map(this.semaphore === undefined ? finished : this.exclusively(finished), () => this.tokenChange)
-    })
+    return Effect.suspend(() => this.finishEager(outcome))
+  }
+
+  /** Ends the request at once, as far as nothing has to be waited for; the effect is what is left of it. */
+  finishEager(outcome: Outcome): Effect.Effect<TokenChange, SessionError.SessionError> {
+    if (this.committing === "detach") {
+      return Effect.andThen(this.exclusively(Effect.void), Effect.suspend(() => this.finishEager(outcome)))
+    }
+    const over = this.#state.finished || !this.accessed
+    this.#state.finished = true
+    if (over) return Effect.succeed(this.tokenChange)
+    if (outcome !== "success") {
+      this.#state.settle(outcome)
+      this.#messages?.restore()
+    }
+    const finished = () => commit(this.#state, outcome !== "aborted", this.retries)
+    // Most requests have one fiber: nobody else can be at it without the semaphore.
+    const committed = this.semaphore === undefined ? finished() : this.exclusively(Effect.suspend(finished))
+    return Effect.mapEager(
+      Exit.isExit(committed) ? committed : this.whileCommitting("finish", committed),
+      () => this.tokenChange
+    )
   }
 
   /** Ends the request at once, if there is nothing to carry out. */
   finishUnsafe(outcome: Outcome): TokenChange | undefined {
-    if (this.accessed) {
+    if (this.committing === "detach") return undefined
+    if (this.accessed && !this.#state.finished) {
       if (outcome !== "success" || this.semaphore !== undefined || this.#state.hasRecorded()) return undefined
       // Outside of an effect nothing may throw: the request would be left without any response. `finish` tells of it.
       try {
@@ -300,6 +330,49 @@ export class SessionHandle<in out A> implements Session<A> {
     return this.tokenChange
   }
 
+  /** Ends the request before its response, which then brings no token to the client. Fails if it would have to. */
+  get detach(): Effect.Effect<void, SessionError.SessionError> {
+    const state = this.#state
+    return this.exclusively(Effect.flatMap(this.load(), () => {
+      if (state.finished) return state.refuse(new SessionError.Finished())
+      if (SessionAccess.reachesClient(state)) return state.refuse(new SessionError.Undeliverable())
+      // What others write from here on would come too late. If the commit fails, the request goes on.
+      state.finished = true
+      // Where the token is the record, even a touch would make a new one.
+      if (state.runtime.backend.loadKey === undefined) return Effect.void
+      const committed = Effect.onError(commit(state, false, this.retries), () =>
+        Effect.sync(() => {
+          state.finished = false
+        }))
+      return this.whileCommitting("detach", committed)
+    }))
+  }
+
+  /** Whether this request may do anything to its session, a new token included. */
+  get isWritable(): boolean {
+    return !this.#state.finished && SessionAccess.mayRenewByAge(this.#state.request)
+  }
+
+  /** How the session is found again as it is by now; `undefined` before it was read. */
+  get trace(): Trace<A> | undefined {
+    const { ended, finished, request, runtime, snapshot } = this.#state
+    // Without access it is never read, and there is none.
+    if (snapshot === undefined && request.access !== "none") return undefined
+    const current = ended || snapshot === undefined ? undefined : readable(snapshot)
+    const followed = current && { key: current.alias ?? current.key, subject: current.record.subject }
+    return { runtime, request, followed, token: current?.token, final: finished && this.committing === undefined }
+  }
+
+  /** Fails if nothing is stored of the session, or nothing that can be read. */
+  get present(): Effect.Effect<void, SessionError.SessionError> {
+    return Effect.flatMap(this.load(), ({ outage, problem, stored }) => {
+      if (stored !== undefined || outage !== undefined) return Effect.void
+      return problem === undefined
+        ? Effect.fail(new SessionError.SessionError({ reason: new SessionError.Gone() }))
+        : unreadable(problem)
+    })
+  }
+
   private get retries(): number {
     return this.#state.runtime.settings.conflictRetries
   }
@@ -308,8 +381,8 @@ export class SessionHandle<in out A> implements Session<A> {
     return Effect.suspend(() => this.#state.load())
   }
 
-  private loadForWriting() {
-    return Effect.suspend(() => this.#state.loadForWriting())
+  private loadForWriting(reaches = false, ends = false) {
+    return Effect.suspend(() => this.#state.loadForWriting(reaches, ends))
   }
 
   private fresh(): A {
@@ -318,7 +391,7 @@ export class SessionHandle<in out A> implements Session<A> {
 
   private signedIn(): Effect.Effect<void, SessionError.SessionError> {
     return Effect.flatMap(
-      Effect.andThen(this.loadForWriting(), Effect.suspend(() => this.subject)),
+      Effect.andThen(this.loadForWriting(true), Effect.suspend(() => this.subject)),
       (subject) =>
         subject === undefined
           ? Effect.fail(new SessionError.SessionError({ reason: new SessionError.NotAuthenticated() }))
@@ -331,13 +404,32 @@ export class SessionHandle<in out A> implements Session<A> {
     options?: Partial<Omit<Change<A>, "apply">>,
     identity?: Partial<Identity>
   ): Effect.Effect<Envelope<A>, SessionError.SessionError> {
-    return Effect.suspend(() => this.#state.record({ replay: true, stands: false, ...options, apply }, identity))
+    return Effect.suspend(() => this.record(apply, options, identity))
+  }
+
+  private record(
+    apply: (envelope: Envelope<A>) => Envelope<A>,
+    options?: Partial<Omit<Change<A>, "apply">>,
+    identity?: Partial<Identity>
+  ) {
+    return this.#state.record({ replay: true, stands: false, ...options, apply }, identity)
   }
 
   // Whether the session is that of a subject other than the given one.
   private belongsToAnother(subject: string): boolean {
     const signedIn = this.#state.ended ? undefined : this.#state.snapshot?.current?.record.subject
     return signedIn !== undefined && signedIn !== subject
+  }
+
+  // Until it is over, what the session is may still change.
+  private whileCommitting<B, E>(what: "finish" | "detach", effect: Effect.Effect<B, E>): Effect.Effect<B, E> {
+    this.committing = what
+    return Effect.ensuring(
+      effect,
+      Effect.sync(() => {
+        this.committing = undefined
+      })
+    )
   }
 
   // Two fibers of one request commit one after the other.
@@ -351,11 +443,3 @@ export class SessionHandle<in out A> implements Session<A> {
 
 const readable = <A>(snapshot: NonNullable<SessionState<A>["snapshot"]>) =>
   snapshot.stored === undefined ? undefined : snapshot.current
-
-const millisOf = (what: string, input: Duration.Input): number => {
-  const millis = Math.floor(Duration.toMillis(Duration.fromInputUnsafe(input)))
-  if (!(millis >= 1 && millis <= longest)) {
-    throw new RangeError(`${what}: must be a duration of at least 1 millisecond and at most 400 days`)
-  }
-  return millis
-}

@@ -1,15 +1,18 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { ClientBinding, Policy } from "../ClientBinding.ts"
-import type { Current, Identity } from "../CommitPlan.ts"
+import type { Current, Identity, Step } from "../CommitPlan.ts"
 import type { Crypto } from "../Crypto.ts"
 import type { Definition } from "../Session.ts"
-import type { Found, SessionBackend } from "../SessionBackend.ts"
+import type { Applied, Found, SessionBackend } from "../SessionBackend.ts"
 import type { Settings } from "../SessionConfig.ts"
-import type { Binding, Client, Envelope } from "../SessionData.ts"
+import type { Binding, Envelope, Undecodable } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
 import type { LoadOptions, SessionRecord, SessionStoreError } from "../SessionStore.ts"
+import * as FollowedKey from "./followedKey.ts"
 import type { Observer } from "./observer.ts"
+import * as SessionAccess from "./sessionAccess.ts"
+import type { OpenRequest, Outcome, TokenChange } from "./sessionRequest.ts"
 import * as Snapshot from "./snapshot.ts"
 
 /** What all requests of one session service share. */
@@ -17,6 +20,11 @@ export interface Runtime<in out A> {
   readonly definition: Definition<A>
   readonly settings: Settings
   readonly backend: SessionBackend["Service"]
+  /** What the backend can do without an effect. */
+  readonly atOnce: {
+    readonly load: ((token: string, options?: LoadOptions) => Found | undefined) | undefined
+    readonly apply: ((step: Step) => Applied | undefined) | undefined
+  }
   readonly crypto: Crypto["Service"]
   readonly clock: Clock.Clock
   /** What a read on behalf of an active client may do besides. */
@@ -25,26 +33,6 @@ export interface Runtime<in out A> {
   /** What binds sessions to their client, if they are. */
   readonly binding: ClientBinding | undefined
 }
-
-/** What a request brings. */
-export interface Request {
-  /** The one token the client presented. */
-  readonly token?: string | undefined
-  /** The client presented something that cannot be a token, or several. Its session is `invalid`. */
-  readonly rejected?: "duplicate" | "malformed" | undefined
-  /** Whether the request counts as activity, `true` by default. */
-  readonly active?: boolean | undefined
-  /** What a session created by this request remembers of its client. */
-  readonly client?: (() => Client | undefined) | undefined
-  /** The client as far as sessions are bound to it. */
-  readonly binding?: (() => Client | undefined) | undefined
-}
-
-/** What the client has to do about its token: keep what it has, take this one, or drop it. */
-export type TokenChange =
-  | { readonly _tag: "Keep" }
-  | { readonly _tag: "Issue"; readonly token: string; readonly expiresIn: number | undefined }
-  | { readonly _tag: "Revoke" }
 
 /** A recorded change. */
 export interface Change<in out A> {
@@ -65,9 +53,6 @@ export interface Mark {
   readonly endings: number
 }
 
-/** How a request ended: all changes stand, those that concern the identity, or only its end. */
-export type Outcome = "success" | "failure" | "aborted"
-
 export const noIdentity: Identity = { renew: false, subject: undefined, authenticated: false }
 const bindingReasons: { readonly [P in Policy]: string } = {
   reject: "binding",
@@ -78,9 +63,9 @@ const bindingReasons: { readonly [P in Policy]: string } = {
 /** The session of one request: what was read of it and what shall become of it. */
 export class SessionState<in out A> {
   readonly runtime: Runtime<A>
-  readonly request: Request
-  /** The token that stands for the session now. */
-  token: string | undefined
+  readonly request: OpenRequest
+  /** The token that stands for the session now, known once the session was asked for. */
+  token: string | undefined = undefined
   snapshot: Snapshot.Snapshot<A> | undefined = undefined
   /** The request has asked for its session. */
   accessed = false
@@ -104,10 +89,9 @@ export class SessionState<in out A> {
   /** Store time minus local time, known after a read. */
   private offset = 0
 
-  constructor(runtime: Runtime<A>, request: Request) {
+  constructor(runtime: Runtime<A>, request: OpenRequest) {
     this.runtime = runtime
     this.request = request
-    this.token = request.token
   }
 
   /** The store's time. */
@@ -127,6 +111,8 @@ export class SessionState<in out A> {
 
   /** The session as this request sees it. */
   envelope(snapshot: Snapshot.Snapshot<A>): Envelope<A> {
+    // What was not read must not stand for what will be.
+    if (this.snapshot === undefined) return this.changed(this.base(snapshot))
     return this.working ??= this.changed(this.base(snapshot))
   }
 
@@ -137,18 +123,18 @@ export class SessionState<in out A> {
 
   /** Reads the session, once. Of two fibers that ask at the same time both read; the first answer is taken. */
   load(): Effect.Effect<Snapshot.Snapshot<A>, SessionError.SessionError> {
-    this.accessed = true
     const snapshot = this.snapshot
     if (snapshot !== undefined) {
       return snapshot.problem !== undefined && this.runtime.settings.onInvalid === "fail" && !this.ended
-        ? Effect.fail(
-          new SessionError.SessionError({
-            reason: snapshot.problem === "binding"
-              ? new SessionError.BindingMismatch()
-              : new SessionError.Invalid({ problem: snapshot.problem })
-          })
-        )
+        ? unreadable(snapshot.problem)
         : Effect.succeed(snapshot)
+    }
+    if (!this.accessed) {
+      // Nothing of the request is looked at.
+      if (this.request.access === "none") return Effect.succeed(Snapshot.anonymous)
+      this.accessed = true
+      // What is followed by its key needs no token, and has none.
+      this.token = this.request.followed === undefined ? this.request.token : ""
     }
     if (this.token === undefined) {
       const rejected = this.request.rejected
@@ -161,9 +147,19 @@ export class SessionState<in out A> {
   }
 
   private read(token: string): Effect.Effect<Snapshot.Snapshot<A>, SessionError.SessionError> {
-    const { backend, clock, observer, reading } = this.runtime
+    const { atOnce, backend, clock, observer, reading } = this.runtime
+    const { followed } = this.request
+    const options = SessionAccess.isActive(this) ? reading : undefined
+    const found = followed === undefined ? atOnce.load?.(token, options) : undefined
+    if (found !== undefined) {
+      observer.loadTime(0)
+      return this.takeAndLoad(token, found, clock.currentTimeMillisUnsafe())
+    }
     const started = clock.currentTimeMillisUnsafe()
-    return Effect.matchEffect(backend.load(token, this.request.active === false ? undefined : reading), {
+    const loading = followed === undefined || backend.loadKey === undefined
+      ? backend.load(token, options)
+      : FollowedKey.find(backend.loadKey, followed)
+    return Effect.matchEffect(loading, {
       onFailure: (error) => {
         if (error.reason.continueAs !== "anonymous") return this.unavailable(error)
         // Of two fibers, the other one was first.
@@ -173,10 +169,14 @@ export class SessionState<in out A> {
       onSuccess: (found) => {
         const ended = clock.currentTimeMillisUnsafe()
         observer.loadTime(ended - started)
-        const taken = this.snapshot === undefined ? this.take(token, found, ended) : Effect.void
-        return taken === Effect.void ? this.load() : Effect.flatMap(taken, () => this.load())
+        return this.takeAndLoad(token, found, ended)
       }
     })
+  }
+
+  private takeAndLoad(token: string, found: Found, at: number) {
+    const taken = this.snapshot === undefined ? this.take(token, found, at) : Effect.void
+    return taken === Effect.void ? this.load() : Effect.flatMap(taken, () => this.load())
   }
 
   /** Forgets what was read and reads it again. */
@@ -264,24 +264,45 @@ export class SessionState<in out A> {
 
   /** Records a change, with what it does to the identity, and returns what the session looks like with it. */
   record(change: Change<A>, identity?: Partial<Identity>): Effect.Effect<Envelope<A>, SessionError.SessionError> {
-    return Effect.flatMap(this.loadForWriting(), (snapshot) => {
-      // Read while the request ended: nobody carries out what is recorded now.
-      if (this.finished) return this.refuse(new SessionError.Finished())
-      const next = change.apply(this.envelope(snapshot))
-      this.changes = [...this.changes, change]
-      if (identity !== undefined) this.identity = { ...this.identity, ...identity }
-      this.working = next
-      return Effect.succeed(next)
-    })
+    return Effect.flatMapEager(
+      this.loadForWriting(identity !== undefined || change.lifetimes !== undefined),
+      (snapshot) => {
+        // It would begin a session.
+        if (this.request.access === "data" && (this.ended || snapshot.stored === undefined)) {
+          return this.refuse(new SessionError.Undeliverable())
+        }
+        const next = change.apply(this.envelope(snapshot))
+        this.changes = [...this.changes, change]
+        if (identity !== undefined) this.identity = { ...this.identity, ...identity }
+        this.working = next
+        return Effect.succeed(next)
+      }
+    )
   }
 
-  /** Reads the session for an operation that writes, which is too late once the request is over. */
-  loadForWriting(): Effect.Effect<Snapshot.Snapshot<A>, SessionError.SessionError> {
-    return this.finished
-      ? this.refuse(new SessionError.Finished())
+  /**
+   * Reads the session for an operation that writes, which is too late once the request is over. `reaches` says that the
+   * client has to learn of it, `ends` that it needs nothing of the session but its end.
+   */
+  loadForWriting(
+    reaches = false,
+    ends = false
+  ): Effect.Effect<Snapshot.Snapshot<A>, SessionError.SessionError> {
+    const { access } = this.request
+    if (this.finished) return this.refuse(new SessionError.Finished())
+    if (access === "read" || access === "none") return this.refuse(new SessionError.ReadOnly())
+    // Where the token is the record, the client has to learn of every write.
+    return access === "data" && (reaches || (this.runtime.backend.loadKey === undefined && !ends))
+      ? this.refuse(new SessionError.Undeliverable())
       : Effect.flatMapEager(
         this.load(),
-        (snapshot) => snapshot.outage === undefined ? Effect.succeed(snapshot) : this.unavailable(snapshot.outage)
+        (snapshot) => {
+          // Read while the request ended: nobody carries out what is recorded now.
+          if (this.finished) return this.refuse(new SessionError.Finished())
+          if (snapshot.outage !== undefined) return this.unavailable(snapshot.outage)
+          const problem = ends || this.ended ? undefined : Snapshot.problemOfOthers(snapshot)
+          return problem === undefined ? Effect.succeed(snapshot) : unreadable(problem)
+        }
       )
   }
 
@@ -291,11 +312,25 @@ export class SessionState<in out A> {
    */
   endUnread(error: SessionError.SessionError): Effect.Effect<void, SessionError.SessionError> {
     const { backend } = this.runtime
-    const keyOf = this.finished || this.token === undefined ? undefined : backend.keyOf?.(this.token)
+    const { followed } = this.request
+    const keyOf = this.finished || this.token === undefined
+      ? undefined
+      : followed === undefined
+      ? backend.keyOf?.(this.token)
+      : Effect.succeed(followed.key)
     return keyOf === undefined ? Effect.fail(error) : Effect.map(keyOf, (unread) => {
       this.snapshot = { ...Snapshot.anonymous, status: "unavailable", unread }
       this.end()
     })
+  }
+
+  /** Begins a new session beside one that others can use, if that is why an operation was refused. */
+  leave({ _tag }: SessionError.SessionErrorReason): boolean {
+    const others = _tag === "Invalid" && this.snapshot !== undefined && Snapshot.isReadableElsewhere(this.snapshot)
+    if (this.ended || (!others && _tag !== "BindingMismatch")) return false
+    this.snapshot = Snapshot.invalid
+    this.end()
+    return true
   }
 
   /** Ends the session; what is recorded from now on goes into a new one. */
@@ -403,3 +438,10 @@ export class SessionState<in out A> {
     )
   }
 }
+
+export const unreadable = (problem: Undecodable | "binding"): Effect.Effect<never, SessionError.SessionError> =>
+  Effect.fail(
+    new SessionError.SessionError({
+      reason: problem === "binding" ? new SessionError.BindingMismatch() : new SessionError.Invalid({ problem })
+    })
+  )

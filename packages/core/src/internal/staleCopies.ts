@@ -17,15 +17,16 @@ interface Entry {
   readonly call: number
 }
 
-// The oldest go first; a map keeps the order in which they were put in.
-const put = <A>(map: Map<string, A>, key: string, value: A, capacity: number): void => {
+// The oldest go first; a map keeps the order in which they were put in. Returns what had to go.
+const put = <A>(map: Map<string, A>, key: string, value: A, capacity: number): A | undefined => {
   map.delete(key)
   map.set(key, value)
-  if (map.size <= capacity) return
-  for (const oldest of map.keys()) {
+  if (map.size <= capacity) return undefined
+  for (const [oldest, gone] of map) {
     map.delete(oldest)
-    return
+    return gone
   }
+  return undefined
 }
 
 // A payload may be changed by whoever gets it.
@@ -36,7 +37,8 @@ const copyOf = (payload: Payload): Payload => typeof payload === "string" ? payl
  *
  * Calls are numbered as they begin. What is known to be over is remembered
  * beside the copies, so that the answer of an earlier call cannot bring it back,
- * and keys that nobody ever had drive out no copy.
+ * and keys that nobody ever had drive out no copy. When more has ended than can
+ * be remembered, everything older than what was forgotten counts as over.
  */
 export class StaleCopies {
   private readonly capacity: number
@@ -45,6 +47,9 @@ export class StaleCopies {
   private readonly endedSubjects = new Map<string, number>()
   private calls = 0
   private allEnded = 0
+  // The numbers of the last ends that are not remembered any more.
+  private forgottenKey = 0
+  private forgottenSubject = 0
 
   constructor(capacity: number) {
     this.capacity = capacity
@@ -59,17 +64,17 @@ export class StaleCopies {
     const entry = this.entries.get(key)
     // A later call has said something else.
     if (entry !== undefined && entry.call > call) return
-    if (call < (this.endedKeys.get(key) ?? 0) || this.isOver(record, call)) return
+    if (call < (this.endedKeys.get(key) ?? this.forgottenKey) || this.isOver(record, call)) return
     put(this.entries, key, { record: { ...record, payload: copyOf(record.payload) }, now, at, call }, this.capacity)
   }
 
   end(key: string): void {
     this.entries.delete(key)
-    put(this.endedKeys, key, this.begin(), this.capacity)
+    this.forgottenKey = put(this.endedKeys, key, this.begin(), this.capacity) ?? this.forgottenKey
   }
 
   endSubject(subject: string, except: string | undefined): void {
-    put(this.endedSubjects, subject, this.begin(), this.capacity)
+    this.forgottenSubject = put(this.endedSubjects, subject, this.begin(), this.capacity) ?? this.forgottenSubject
     const spared = except === undefined ? undefined : this.entries.get(except)
     if (except !== undefined && spared !== undefined) this.entries.set(except, { ...spared, call: this.begin() })
   }
@@ -97,6 +102,7 @@ export class StaleCopies {
   }
 
   private isOver({ subject }: SessionRecord, call: number): boolean {
-    return call < this.allEnded || (subject !== undefined && call < (this.endedSubjects.get(subject) ?? 0))
+    return call < this.allEnded ||
+      (subject !== undefined && call < (this.endedSubjects.get(subject) ?? this.forgottenSubject))
   }
 }

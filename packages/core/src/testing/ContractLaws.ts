@@ -52,7 +52,7 @@ export const contractLaws: ReadonlyArray<Definition<Trial>> = [
         if (created._tag !== "Created") return yield* t.fail("a new key is Created", created)
         const to = yield* t.now
         const at = created.record.createdAt
-        yield* t.that(`createdAt from ${from} to ${to}`, from <= at && at <= to, at)
+        yield* t.that(`createdAt from ${from} to ${to}`, t.isBetween(from, at, to), at)
         const expected: SessionRecord = {
           version: 1,
           createdAt: at,
@@ -162,7 +162,7 @@ export const contractLaws: ReadonlyArray<Definition<Trial>> = [
       const saved = yield* t.save(key, 1, { format: 9, payload: "v2", idleTimeout: 77 * t.unit })
       const to = yield* t.now
       const at = saved.lastSeenAt
-      yield* t.that(`lastSeenAt from ${from} to ${to}`, from <= at && at <= to, at)
+      yield* t.that(`lastSeenAt from ${from} to ${to}`, t.isBetween(from, at, to), at)
       const expected = { ...before, version: 2, lastSeenAt: at, format: 9, payload: "v2", idleTimeout: 77 * t.unit }
       yield* t.same("the saved record", saved, expected)
       yield* t.same("the loaded record", (yield* t.live("live", key)).record, expected)
@@ -217,11 +217,8 @@ export const contractLaws: ReadonlyArray<Definition<Trial>> = [
       const from = yield* t.now
       const quiet = yield* t.save(key, 4, { lifetime: 40 * t.unit, active: false })
       const start = quiet.expiresAt - 40 * t.unit
-      yield* t.that(
-        `expiresAt counted from ${from} to ${yield* t.now}`,
-        from <= start && start <= (yield* t.now),
-        quiet
-      )
+      const to = yield* t.now
+      yield* t.that(`expiresAt counted from ${from} to ${to}`, t.isBetween(from, start, to), quiet)
     })
   },
   {
@@ -237,7 +234,7 @@ export const contractLaws: ReadonlyArray<Definition<Trial>> = [
       const to = yield* t.now
       const after = (yield* t.live("live", key)).record
       const at = after.lastSeenAt
-      yield* t.that(`lastSeenAt from ${from} to ${to}`, from <= at && at <= to, after)
+      yield* t.that(`lastSeenAt from ${from} to ${to}`, t.isBetween(from, at, to), after)
       yield* t.same("the rest of the record", after, { ...before, lastSeenAt: at })
       yield* t.same("touch again", yield* t.store.touch(key), true)
       yield* t.that("lastSeenAt not moved back", (yield* t.live("live", key)).record.lastSeenAt >= at, at)
@@ -255,7 +252,7 @@ export const contractLaws: ReadonlyArray<Definition<Trial>> = [
         const from = yield* t.now
         const loaded = yield* t.live("live", key)
         yield* t.same("the record", loaded.record, record)
-        yield* t.that("now is the store's time of the read", from <= loaded.now && loaded.now <= (yield* t.now), loaded)
+        yield* t.that("now is the store's time of the read", t.isBetween(from, loaded.now, yield* t.now), loaded)
       }
     })
   },

@@ -61,6 +61,12 @@ export interface Options {
    * by default. With `false` deadlines are checked with a margin.
    */
   readonly exactTime?: boolean | undefined
+  /**
+   * How far the `now` of a read may be off the store's time, in milliseconds: 0 by
+   * default. A cache that has the store's time from an earlier answer can only
+   * estimate it.
+   */
+  readonly clockTolerance?: number | undefined
   /** How often each race is run, 20 times by default. */
   readonly races?: number | undefined
   /**

@@ -7,6 +7,9 @@
  * Gong ("Testing and Verifying Concurrent Objects", 1993), with Lowe's memory of
  * the configurations already seen.
  *
+ * A system that promises less than that says which order of two calls it keeps:
+ * `Specification.precedes`.
+ *
  * @stability unstable
  * @since 0.1.0
  */
@@ -31,14 +34,22 @@ export interface Event<out C> {
  * @category models
  * @since 0.1.0
  */
-export interface Specification<S, in C> {
+export interface Specification<S, in C, in E extends Event<C> = Event<C>> {
   /** The state after the call, or `undefined` if its result is not allowed. */
   readonly step: (state: S, call: C) => S | undefined
   /** A text that two states share only if nothing can tell them apart. */
   readonly fingerprint: (state: S) => string
   /** Whether a state may be the last one. Every state may, by default. */
   readonly isFinal?: ((state: S) => boolean) | undefined
+  /**
+   * Whether a call must take effect before another one. By default it must if it
+   * had returned when the other was invoked. A read that may tell what was true
+   * some time ago follows fewer calls.
+   */
+  readonly precedes?: ((earlier: E, later: E) => boolean) | undefined
 }
+
+const hadReturned = (earlier: Event<unknown>, later: Event<unknown>): boolean => earlier.returned < later.invoked
 
 /**
  * Returns the calls of a history in an order that explains it, or `undefined`
@@ -53,32 +64,32 @@ export interface Specification<S, in C> {
  * @category guards
  * @since 0.1.0
  */
-export const linearize = <S, C>(
+export const linearize = <S, C, E extends Event<C> = Event<C>>(
   initial: S,
-  history: ReadonlyArray<Event<C>>,
-  specification: Specification<S, C>
+  history: ReadonlyArray<E>,
+  specification: Specification<S, C, E>
 ): ReadonlyArray<C> | undefined => {
   if (history.length > 30) throw new RangeError(`Linearizability.linearize: at most 30 calls, got ${history.length}`)
+  const { fingerprint, isFinal, precedes = hadReturned, step } = specification
   const all = 2 ** history.length - 1
+  // For each call the set of those that must come before it.
+  const before = history.map((later) =>
+    history.reduce((set, earlier, i) => earlier !== later && precedes(earlier, later) ? set | (1 << i) : set, 0)
+  )
   const seen = new Set<string>()
   const order: Array<C> = []
 
   const search = (state: S, done: number): boolean => {
-    if (done === all) return specification.isFinal?.(state) ?? true
-    const configuration = `${done}/${specification.fingerprint(state)}`
+    if (done === all) return isFinal?.(state) ?? true
+    const configuration = `${done}/${fingerprint(state)}`
     if (seen.has(configuration)) return false
     seen.add(configuration)
-    // A call may come next unless another one that is not yet placed had returned before it was invoked.
-    let firstReturn = Infinity
     for (let i = 0; i < history.length; i++) {
-      if ((done & (1 << i)) === 0) firstReturn = Math.min(firstReturn, history[i].returned)
-    }
-    for (let i = 0; i < history.length; i++) {
-      const event = history[i]
-      if ((done & (1 << i)) !== 0 || event.invoked > firstReturn) continue
-      const next = specification.step(state, event.call)
+      if ((done & (1 << i)) !== 0 || (before[i] & ~done) !== 0) continue
+      const { call } = history[i]
+      const next = step(state, call)
       if (next === undefined) continue
-      order.push(event.call)
+      order.push(call)
       if (search(next, done | (1 << i))) return true
       order.pop()
     }

@@ -40,7 +40,7 @@ export const renewalLaws: ReadonlyArray<Definition<Trial>> = [
       if (result._tag !== "Renewed") return yield* t.fail("Renewed", result)
       const record = result.record
       const at = record.issuedAt
-      yield* t.that("issuedAt is the store's time", from <= at && at <= (yield* t.now), record)
+      yield* t.that("issuedAt is the store's time", t.isBetween(from, at, yield* t.now), record)
       yield* t.same("the renewed record", record, {
         ...before,
         version: 1,

@@ -63,6 +63,8 @@ export const commands = (unit: number, exactTime: boolean): {
   readonly sequential: fc.Arbitrary<Command>
   /** Commands that may run at once: all but those that move time. */
   readonly parallel: fc.Arbitrary<Command>
+  /** The same, with a read every other time. */
+  readonly reading: fc.Arbitrary<Command>
 } => {
   // Without an exact clock no session of a sequence may expire by itself.
   const duration = (...units: ReadonlyArray<number>): fc.Arbitrary<number> =>
@@ -85,8 +87,9 @@ export const commands = (unit: number, exactTime: boolean): {
     arbitrary: duration(5, 12)
   })
   const freshKey = fc.oneof({ weight: 4, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: key })
+  const load: fc.Arbitrary<Command> = fc.record({ _tag: tagged("Load"), yields, key })
   const still: ReadonlyArray<fc.WeightedArbitrary<Command>> = [
-    { weight: 4, arbitrary: fc.record({ _tag: tagged("Load"), yields, key }) },
+    { weight: 4, arbitrary: load },
     { weight: 2, arbitrary: fc.record({ _tag: tagged("Touch"), yields, key }) },
     { weight: 1, arbitrary: fc.record({ _tag: tagged("Destroy"), yields, key }) },
     {
@@ -145,7 +148,8 @@ export const commands = (unit: number, exactTime: boolean): {
   })
   return {
     sequential: fc.oneof(...still, ...(exactTime ? [{ weight: 4, arbitrary: advance }] : [])),
-    parallel: fc.oneof(...still)
+    parallel: fc.oneof(...still),
+    reading: fc.oneof(load, fc.oneof(...still))
   }
 }
 

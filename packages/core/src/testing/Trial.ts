@@ -66,8 +66,10 @@ export interface Trial {
   readonly long: number
   readonly key: (label: string) => string
   readonly subject: (label: string) => string
-  /** The store's time. */
+  /** The store's time, as a read tells it. */
   readonly now: Effect.Effect<number, TrialError>
+  /** Whether an instant can lie between two that reads have told. */
+  readonly isBetween: (from: number, at: number, to: number) => boolean
   readonly elapse: (millis: number) => Effect.Effect<void>
   /** Moves to the last moment at which something `millis` long surely goes on. */
   readonly approach: (millis: number) => Effect.Effect<void>
@@ -161,6 +163,7 @@ export const payloads = (): ReadonlyArray<readonly [string, Payload]> => [
 const makeTrial = (name: string, options: Options, store: SessionStore["Service"], keys: Set<string>): Trial => {
   const unit = options.unit ?? 1000
   const exact = options.exactTime ?? true
+  const tolerance = options.clockTolerance ?? 0
   const long = Math.max(86_400_000, unit * 100_000)
   const root = `${options.namespace ?? ""}/${name}`
   const next = random(root)
@@ -205,6 +208,7 @@ const makeTrial = (name: string, options: Options, store: SessionStore["Service"
     key,
     subject: (label) => (options.subjectOf ?? subjectOf)(`${root}/subject/${label}`),
     now,
+    isBetween: (from, at, to) => from - tolerance <= at && at <= to + tolerance,
     elapse,
     approach: (millis) => elapse(exact ? millis - 1 : Math.floor(millis / 2)),
     reach: (millis) => elapse(exact ? 1 : millis - Math.floor(millis / 2) + unit),

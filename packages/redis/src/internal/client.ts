@@ -8,6 +8,8 @@ import type { BaseOptions, Readiness, RedisClient, Server } from "../RedisClient
 import type { RedisError } from "../RedisError.ts"
 import type { Address } from "./address.ts"
 import * as Cluster from "./cluster.ts"
+import { Call } from "./command.ts"
+import * as Direct from "./direct.ts"
 import * as Link from "./link.ts"
 import * as Pool from "./pool.ts"
 import * as Redirection from "./redirection.ts"
@@ -80,6 +82,10 @@ export const single: (
 
   const submit = (command: Command) => link.connection()?.submit(command) ?? link.down()
   const send: Server["send"] = (name, ...args) => sender.send(submit, name, args)
+  Direct.provide(
+    send,
+    (name, _key, args, onReply, otherwise) => sender.call(submit, new Call(name, args), onReply, otherwise)
+  )
   const dedicated = pool.checkout(() => link.connection()?.address ?? link.down())
   yield* start.wait(startTimeout, link.down)
   return {

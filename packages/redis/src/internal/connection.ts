@@ -8,6 +8,7 @@ import type * as Scope from "effect/Scope"
 import { Command, Redis } from "ioredis"
 import { classify, type RedisErrorReason, table } from "../RedisError.ts"
 import { type Address, tlsOf } from "./address.ts"
+import { commandOf } from "./command.ts"
 import * as Deadlines from "./deadlines.ts"
 
 export interface Timeouts {
@@ -26,34 +27,8 @@ export interface Connection {
   readonly closed: Effect.Effect<RedisErrorReason>
 }
 
-// The driver makes a buffer of each piece of a command that has bytes among its arguments.
-class BytesCommand extends Command {
-  override toWritable(): Buffer {
-    let text = `*${this.args.length + 1}\r\n$${Buffer.byteLength(this.name)}\r\n${this.name}\r\n`
-    const pieces: Array<Buffer> = []
-    for (const arg of this.args) {
-      if (Buffer.isBuffer(arg)) {
-        pieces.push(Buffer.from(`${text}$${arg.length}\r\n`), arg)
-        text = "\r\n"
-      } else {
-        const written = String(arg)
-        text += `$${Buffer.byteLength(written)}\r\n${written}\r\n`
-      }
-    }
-    pieces.push(Buffer.from(text))
-    return Buffer.concat(pieces)
-  }
-}
-
-/** A command to be sent once. */
-export const commandOf = (name: string, args: ReadonlyArray<string | Buffer>): Command => {
-  const command = args.some(Buffer.isBuffer)
-    ? new BytesCommand(name, [...args], { replyEncoding: null })
-    : new Command(name, [...args], { replyEncoding: null })
-  // Else the driver's diagnostics channel shows the keys and values of scripts to every subscriber.
-  command.isTraced = true
-  return command
-}
+// A turn with fewer commands leaves as a whole.
+const leastHalf = 32
 
 /** How long a command asks the server to wait, in milliseconds: not at all, or without end, included. */
 export const blockingTime = (name: string, args: ReadonlyArray<string | Buffer>): number => {
@@ -139,18 +114,25 @@ export const open: (
     const deadlines = options?.blocking === true ? undefined : Deadlines.make(yield* Clock.Clock, timeouts.command)
     // All that is sent in one turn of the event loop leaves in one write, texts as one text. Where replies are still to
     // come, the turn includes what came in on other sockets: a busy server writes once for all the requests that it found
-    // waiting, and an idle connection keeps nobody waiting.
+    // waiting, and an idle connection keeps nobody waiting. Of many commands the first half leaves before: else Redis and
+    // this process would wait for each other in turn. Half is what the last turn makes expect.
     let outgoing: Array<string | Buffer> = []
+    let taken = 0
+    let half = leastHalf
+    let scheduled = false
     const flush = () => {
       const chunks = outgoing
       outgoing = []
       const { stream } = client
       // A connection that is ending rejects its commands when it has ended.
       if (!stream.writable) return
-      if (chunks.length === 1) return void stream.write(chunks[0])
-      stream.cork()
-      for (const chunk of chunks) stream.write(chunk)
-      stream.uncork()
+      if (chunks.length === 0) return
+      // To copy some kilobytes takes less than to write many chunks.
+      stream.write(
+        chunks.length === 1
+          ? chunks[0]
+          : Buffer.concat(chunks.map((chunk) => typeof chunk === "string" ? Buffer.from(chunk) : chunk))
+      )
     }
     const turn = {
       isPipeline: true as const,
@@ -162,15 +144,23 @@ export const open: (
         else outgoing.push(data)
       }
     }
+    const endTurn = () => {
+      scheduled = false
+      half = Math.max(leastHalf, taken >> 1)
+      taken = 0
+      flush()
+    }
     const submit = (command: Command): Promise<unknown> | undefined => {
       if (client.status !== "ready") return undefined
-      if (outgoing.length === 0) {
-        if (client.commandQueue.length === 0) process.nextTick(flush)
-        else setImmediate(flush)
+      if (!scheduled) {
+        scheduled = true
+        if (client.commandQueue.length === 0) process.nextTick(endTurn)
+        else setImmediate(endTurn)
         deadlines?.turn()
       }
       deadlines?.add(command)
       client.sendCommand(command, turn)
+      if (++taken === half) flush()
       return command.promise
     }
     // The error event knows more than the rejection. It also tells of a database that could not be

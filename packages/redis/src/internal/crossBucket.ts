@@ -48,10 +48,8 @@ export const make = ({ clock, layout, read, run, synchronize }: Runner): CrossBu
   const activate = Effect.fnUntraced(function*(key: string, from: string) {
     const { rest, tag } = yield* run(Scripts.activate, [layout.session(key), eventsOf(key)], [key, from])
     if (tag === "Gone") return undefined
-    const [header, payload, subject, ...evicted] = rest
-    const record = Buffer.isBuffer(payload)
-      ? Layout.recordOf(String(header), payload, Layout.textOf(subject))
-      : undefined
+    const [header, payload, ...evicted] = rest
+    const record = Buffer.isBuffer(header) && Buffer.isBuffer(payload) ? Layout.recordOf(header, payload) : undefined
     if (record === undefined) return yield* unreadable("damaged")
     return { record, evicted: evicted.map(String) }
   })
@@ -88,7 +86,7 @@ export const make = ({ clock, layout, read, run, synchronize }: Runner): CrossBu
         String(old.expiresAt),
         String(replacement.idleTimeout),
         String(replacement.lifetime ?? ""),
-        String(replacement.format),
+        Layout.formatOf(replacement.format),
         Layout.kindOf(replacement.payload),
         replacement.subject === undefined ? "0" : "1",
         replacement.subject ?? "",

@@ -14,7 +14,7 @@ export const prepare = script(`
   local ended, dead = surplus(i, mode == 'refuse' and max or 0, mode, from)
   if not ended then return {'LimitReached', now} end
   local n = {v = 1, c = tonumber(ARGV[8]), n = now, l = now, t = tonumber(ARGV[11]), x = tonumber(ARGV[10]),
-    f = ARGV[13], k = ARGV[14], s = sub, i = sub and i, o = ARGV[19],
+    f = tonumber(ARGV[13]), k = ARGV[14], s = sub, i = sub and i, o = ARGV[19],
     q = from .. ' ' .. num(mode == 'evict' and max or 0)}
   if sub then if ARGV[18] == '1' then n.a = now else n.a = tonumber(ARGV[9]) end end
   if ARGV[12] ~= '' then n.x = now + tonumber(ARGV[12]) end
@@ -37,7 +37,7 @@ export const commit = script(`
   else
     forget(ARGV[6], r)
   end
-  redis.call('HSET', KEYS[1], 'r', ARGV[8], 'u', num(grace > 0 and now + grace or 0))
+  redis.call('HSET', KEYS[1], 'h', alias(ARGV[8], grace > 0 and now + grace or 0))
   expireAt(KEYS[1], tonumber(ARGV[10]))
   return {'Committed', now}
 `)
@@ -47,14 +47,20 @@ export const activate = script(`
   local k, r = ARGV[6], read(KEYS[1])
   if not r or not r.v then return {'Gone', now} end
   if not live(r) then finish('expired', k, r) return {'Gone', now} end
-  local reply = {'Active', now, head(r), redis.call('HGET', KEYS[1], 'p'), r.s}
-  if not r.q then return reply end
-  local from, max = string.match(r.q, '^(%S+) (%S+)$')
-  if from ~= ARGV[7] then return {'Gone', now} end
+  local from, max
+  if r.q then
+    from, max = string.match(r.q, '^(%S+) (%S+)$')
+    if from ~= ARGV[7] then return {'Gone', now} end
+    r.q = nil
+  end
+  local h = head(r)
+  local reply = {'Active', now, h, redis.call('HGET', KEYS[1], 'p')}
+  if not from then return reply end
   local ended, dead = {}, {}
   if r.i and tonumber(max) > 0 then ended, dead = surplus(r.i, tonumber(max), 'evict', k) end
   bury(r.i, dead)
   evict(ended, reply)
+  redis.call('HSET', KEYS[1], 'h', h)
   redis.call('HDEL', KEYS[1], 'q')
   emit('renewed', k, r.s)
   return reply

@@ -1,48 +1,71 @@
 /**
- * Short forms of the scripts of every request, for what nearly always is the case: a record with plain numbers, live,
- * and not pending. They answer `Whole` and have done nothing where the whole script of `scripts.ts` has to see to it.
- * Lua makes all functions of a whole script anew with each call, which takes longer than these scripts do.
+ * Short forms of the scripts of every request, for what nearly always is the case: a record that is whole, live, and not
+ * pending. They answer 0 and have done nothing where the whole script of `scripts.ts` has to see to it. Lua makes all
+ * functions of a whole script anew with each call, which takes longer than these scripts do.
  *
- * They share no arguments: what they need follows the one key.
+ * What is the same for all calls of a store is part of their text: each argument takes longer than it looks. The expiry
+ * of a key is set where the deadline of its record has moved.
  */
 import type { Script } from "./scriptPrelude.ts"
 
-const clock = `
-  local time = redis.call('TIME')
+// The first letter of what is live and not pending comes after that of an alias, those of the others before it.
+const beginning = (then: string) =>
+  `
+local key, call = KEYS[1], redis.call
+${then}
+if h and #h > 57 then
+  local layout, kind, v, format, l, t, x = struct.unpack('<BBI4I4ddd', h)
+  local time = call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
-`
-
-/** A change that leaves the lifetime alone: 1 version, 2 format and kind, 3 idle, 4 active, 5 linger, 6 payload. */
-export const save: Script = `
-local f = redis.call('HMGET', KEYS[1], 'h', 's', 'q')
-if f[1] and not f[3] then
-  local v, same, l, t, x = string.match(f[1], '^1 (%d+) (%d+ %d+ %S+) (%d+) (%d+) (%d+) ')
-  ${clock.trim()}
-  if v and #v < 14 and now < tonumber(x) and now < l + t then
-    if v ~= ARGV[1] then return {'Conflict', now} end
-    if ARGV[4] == '1' and now > tonumber(l) then l = now end
-    local h = '1 ' .. v + 1 .. ' ' .. same .. ' ' .. l .. ' ' .. ARGV[3] .. ' ' .. x .. ' ' .. ARGV[2]
-    redis.call('HSET', KEYS[1], 'h', h, 'p', ARGV[6])
-    redis.call('PEXPIREAT', KEYS[1], math.ceil(math.max(math.min(tonumber(x), l + ARGV[3]), now + 1) + ARGV[5]))
-    return {'Saved', now, h, f[2]}
-  end
-end
-return {'Whole', 0}
+  local ends = l + t
+  if layout == 49 and kind > 97 and now >= l and now < x and now < ends then
 `.trim()
 
-/** Reads a record and touches it: 1 milliseconds since the last activity, 2 linger. */
-export const read: Script = `
-local f = redis.call('HMGET', KEYS[1], 'h', 'p', 's', 'q')
-if f[1] and f[2] and not f[4] then
-  local same, l, t, x, last = string.match(f[1], '^(1 %d+ %d+ %d+ %S+) (%d+) (%d+) (%d+)( %S+ [tb])$')
-  ${clock.trim()}
-  if same and now < tonumber(x) and now < l + t then
-    if now <= tonumber(l) or now - l < tonumber(ARGV[1]) then return {'Live', now, f[1], f[2], f[3]} end
-    local h = same .. ' ' .. now .. ' ' .. t .. ' ' .. x .. last
-    redis.call('HSET', KEYS[1], 'h', h)
-    redis.call('PEXPIREAT', KEYS[1], math.ceil(math.max(math.min(tonumber(x), now + t), now + 1) + ARGV[2]))
-    return {'Live', now, h, f[2], f[3], '1'}
+const ending = (linger: string, reply: string) =>
+  `
+    if ends > x then ends = x end
+    if till > x then till = x end
+    if till ~= ends then call('PEXPIREAT', key, math.ceil(math.max(till, now + 1)) + ${linger}) end
+    return ${reply}
   end
 end
-return {'Whole', 0}
+return 0
 `.trim()
+
+/** What a short script is called with, beside the key. */
+export interface HotScripts {
+  /**
+   * A change that leaves the lifetime alone: 1 version, 2 layout and kind, 3 idle, 4 format, 5 payload. It answers the new
+   * header, or 1 for a conflict. `save` is activity, `saveQuietly` is none.
+   */
+  readonly save: Script
+  readonly saveQuietly: Script
+  /** Reads a record and touches it: 1 milliseconds since the last activity. It answers both fields, and 1 if it touched. */
+  readonly read: Script
+}
+
+const saveScript = (linger: string, lastSeenAt: string): Script =>
+  `
+${beginning("local h = call('HGET', key, 'h')")}
+    if v ~= tonumber(ARGV[1]) then return 1 end
+    h = struct.pack('<c2I4I4ddd', ARGV[2], v + 1, ARGV[4], ${lastSeenAt}, ARGV[3], x) .. string.sub(h, 35)
+    call('HSET', key, 'h', h, 'p', ARGV[5])
+    local till = ${lastSeenAt} + ARGV[3]
+    ${ending(linger, "h")}
+`.trim()
+
+/** The scripts of a store that keeps records for so many milliseconds past their deadline. */
+export const make = (linger: number): HotScripts => ({
+  save: saveScript(String(linger), "now"),
+  saveQuietly: saveScript(String(linger), "l"),
+  read: `
+${beginning("local f = call('HMGET', key, 'h', 'p')\nlocal h = f[1]")}
+    if not f[2] then return 0 end
+    if now == l or now - l < tonumber(ARGV[1]) then return f end
+    h = string.sub(h, 1, 10) .. struct.pack('<d', now) .. string.sub(h, 19)
+    call('HSET', key, 'h', h)
+    f[1], f[3] = h, 1
+    local till = now + t
+    ${ending(String(linger), "f")}
+`.trim()
+})

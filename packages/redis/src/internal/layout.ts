@@ -7,12 +7,14 @@
  * <prefix>!events                 stream of events; in a cluster <prefix>{bb}!events
  * ```
  *
- * Fields of a session: `h` header, `p` payload, `s` subject, `i` its index, `o` the keys it was renewed away from, `q`
- * the key it comes from and its limit while a renewal across buckets is under way. Fields of an alias: `r` successor,
- * `u` end of its grace window.
+ * Fields of a session: `h` header, `p` payload, `o` the keys it was renewed away from, `q` the key it comes from and its
+ * limit while a renewal across buckets is under way. An alias has `h` only.
  *
- * The header is `1 version createdAt issuedAt authenticatedAt lastSeenAt idleTimeout expiresAt format kind`, its first
- * number the version of this layout, `-` a sign-in that never was, and the kind `t` for text, `b` for bytes.
+ * The header begins with the version of this layout, `1`, and a letter: `t` for a payload of text, `b` for one of bytes,
+ * in capitals while the session is pending, and `a` for an alias. Numbers follow, little-endian: of a session version and
+ * format as four bytes each, then as doubles lastSeenAt, idleTimeout, expiresAt, createdAt, issuedAt and
+ * authenticatedAt, of an alias the end of its grace window. What is left are the index, 24 characters, and the subject of
+ * a session that is signed in, and the successor of an alias. A sign-in that never was is no number.
  */
 import type { Payload, SessionRecord } from "@effect-session/core/SessionStore"
 import * as SessionToken from "@effect-session/core/SessionToken"
@@ -45,12 +47,13 @@ export const make = (prefix: string, clustered: boolean): Layout => {
     const found = redisKey.startsWith(prefix) ? pattern.exec(redisKey.slice(prefix.length)) : null
     return found === null ? undefined : found[1] + found[2]
   }
+  const opening = `${prefix}{`
   return {
     prefix,
     clustered,
     session: (key) => {
       if (!plain.test(key)) throw new RangeError("RedisStore: a key is not base64url text")
-      return `${prefix}{${key.slice(0, 2)}}${key.slice(2)}`
+      return `${opening}${key.slice(0, 2)}}${key.slice(2)}`
     },
     indexName: (subject) => {
       if (!subject.isWellFormed()) throw new RangeError("RedisStore: a subject is not well-formed Unicode")
@@ -73,117 +76,112 @@ export type Read =
     readonly _tag: "Record"
     readonly record: SessionRecord
     readonly aliases: string
-    /** The key it comes from while it is pending. */
+    /** The key it comes from while it is pending; empty where that was not read. */
     readonly from: string | undefined
   }
   | { readonly _tag: "Bad"; readonly problem: string }
 
-/** All that a look-up may need; `q` is there in clusters only, and `o` matters to whom an alias has led here. */
-export const fields = ["h", "p", "s", "r", "u", "q", "o"] as const
-const withoutAliases = fields.slice(0, 6)
-const ofOneServer = fields.slice(0, 5)
+/** All there is of a record. */
+export const fields = ["h", "p", "o", "q"] as const
 
 /** What says whether a session is live, and where else to look. */
-export const lookupFields = (clustered: boolean): ReadonlyArray<string> => clustered ? withoutAliases : ofOneServer
+export const lookupFields = ["h", "p"] as const
 
 const bad = (problem: string): Read => ({ _tag: "Bad", problem })
 const damaged = bad("damaged")
+const newer = bad("newer")
 const absent: Read = { _tag: "Absent" }
+
+const layoutVersion = 0x31
+const numbersEnd = 58
+const subjectAt = 82
+const letters = { alias: 0x61, text: 0x74, bytes: 0x62, pendingText: 0x54, pendingBytes: 0x42 } as const
 
 export const textOf = (reply: Reply | undefined): string | undefined =>
   Buffer.isBuffer(reply) ? reply.toString("utf8") : undefined
 
-// The numbers of a header of which all are whole and none is out of the ordinary, several times faster than `numbersOf`.
-const plainNumbersOf = (header: string): ReadonlyArray<number | undefined> | undefined => {
-  const numbers: Array<number | undefined> = []
-  let value = 0
-  let digits = 0
-  const end = header.length - 1
-  for (let i = 2; i < end; i++) {
-    const code = header.charCodeAt(i)
-    if (code >= 48 && code <= 57) {
-      value = value * 10 + code - 48
-      digits++
-    } else if (code === 32 && digits > 0 && digits < 16) {
-      numbers.push(value)
-      value = 0
-      digits = 0
-    } else if (code === 45 && numbers.length === 3 && digits === 0 && header.charCodeAt(i + 1) === 32) {
-      numbers.push(undefined)
-      i++
-    } else {
-      return undefined
-    }
-  }
-  return numbers.length === 8 && digits === 0 ? numbers : undefined
-}
-
-const numbersOf = (header: string): ReadonlyArray<number | undefined> | undefined => {
-  const parts = header.split(" ")
-  return parts.length !== 10 || parts[9].length !== 1
-    ? undefined
-    : parts.slice(1, 9).map((part) => part === "-" ? undefined : Number(part))
-}
-
+/** The record of a header that is one; `undefined` if it is damaged. */
 export const recordOf = (
-  header: string,
-  payload: Buffer,
-  subject: string | undefined,
+  header: Buffer,
+  payload: Buffer | undefined,
   /** The payload where it is known already. */
   known?: Payload
 ): SessionRecord | undefined => {
-  const numbers = plainNumbersOf(header) ?? numbersOf(header)
-  if (numbers === undefined) return undefined
-  // By number: to take an array apart costs more than to read it.
-  const version = numbers[0]
-  const createdAt = numbers[1]
-  const issuedAt = numbers[2]
-  const authenticatedAt = numbers[3]
-  const lastSeenAt = numbers[4]
-  const idleTimeout = numbers[5]
-  const expiresAt = numbers[6]
-  const format = numbers[7]
-  const kind = header[header.length - 1]
-  if (
-    !isNumber(version) || !isNumber(createdAt) || !isNumber(issuedAt) || !isNumber(lastSeenAt) ||
-    !isNumber(idleTimeout) || !isNumber(expiresAt) || !isNumber(format) ||
-    (authenticatedAt !== undefined && !isNumber(authenticatedAt)) || (kind !== "t" && kind !== "b")
-  ) return undefined
+  const size = header.length
+  if (size < numbersEnd || header[0] !== layoutVersion) return undefined
+  const letter = header[1]
+  const isText = letter === letters.text || letter === letters.pendingText
+  if (!isText && letter !== letters.bytes && letter !== letters.pendingBytes) return undefined
+  if (size > numbersEnd && size < subjectAt) return undefined
+  const lastSeenAt = header.readDoubleLE(10)
+  const idleTimeout = header.readDoubleLE(18)
+  const expiresAt = header.readDoubleLE(26)
+  const createdAt = header.readDoubleLE(34)
+  const issuedAt = header.readDoubleLE(42)
+  const authenticatedAt = header.readDoubleLE(50)
+  if (!Number.isFinite(lastSeenAt + idleTimeout + expiresAt + createdAt + issuedAt)) return undefined
+  let own = known
+  if (own === undefined) {
+    if (payload === undefined) return undefined
+    // The driver cuts replies out of a larger buffer, which a record would keep alive.
+    own = isText ? payload.toString("utf8") : new Uint8Array(payload)
+  }
   return {
-    version,
+    version: header.readUInt32LE(2),
     createdAt,
     issuedAt,
-    authenticatedAt,
+    authenticatedAt: Number.isNaN(authenticatedAt) ? undefined : authenticatedAt,
     lastSeenAt,
     idleTimeout,
     expiresAt,
-    subject,
-    format,
-    // The driver cuts replies out of a larger buffer, which a record would keep alive.
-    payload: known ?? (kind === "t" ? payload.toString("utf8") : new Uint8Array(payload))
+    subject: size > numbersEnd ? header.toString("utf8", subjectAt) : undefined,
+    format: header.readUInt32LE(6),
+    payload: own
   }
 }
 
-const isNumber = (value: number | undefined): value is number => value !== undefined && Number.isFinite(value)
+const aliasOf = (header: Buffer): Read => {
+  if (header.length < 13) return damaged
+  const until = header.readDoubleLE(2)
+  const successor = header.toString("latin1", 10)
+  return plain.test(successor) && Number.isFinite(until) ? { _tag: "Alias", successor, until } : damaged
+}
 
-/** Understands the reply to HMGET of `fields`. */
+/** The record in a reply to HMGET of header and payload, if it is one that stands for itself. */
+export const settledIn = (reply: Reply): SessionRecord | undefined => {
+  if (!Array.isArray(reply)) return undefined
+  const values: ReadonlyArray<Reply> = reply
+  const header = values[0]
+  const payload = values[1]
+  if (!Buffer.isBuffer(header) || !Buffer.isBuffer(payload)) return undefined
+  const letter = header[1]
+  return letter === letters.text || letter === letters.bytes ? recordOf(header, payload) : undefined
+}
+
+/** Understands the reply to HMGET of `fields`, or of `lookupFields`. */
 export const readOf = (reply: Reply): Read => {
   if (!Array.isArray(reply)) return damaged
   const values: ReadonlyArray<Reply> = reply
-  const header = Buffer.isBuffer(values[0]) ? values[0].toString("latin1") : undefined
-  if (header === undefined) {
-    const successor = textOf(values[3])
-    if (successor === undefined) return absent
-    const until = textOf(values[4])
-    return until === undefined || !plain.test(successor) || !Number.isFinite(Number(until))
-      ? damaged
-      : { _tag: "Alias", successor, until: Number(until) }
-  }
-  if (!header.startsWith("1 ")) return bad("newer")
-  const payload = values[1]
-  const record = Buffer.isBuffer(payload) ? recordOf(header, payload, textOf(values[2])) : undefined
+  const [header, payload, aliases, from] = values
+  if (!Buffer.isBuffer(header)) return absent
+  if (header[0] !== layoutVersion) return newer
+  const letter = header[1]
+  if (letter === letters.alias) return aliasOf(header)
+  const record = Buffer.isBuffer(payload) ? recordOf(header, payload) : undefined
   if (record === undefined) return damaged
-  return { _tag: "Record", record, aliases: textOf(values[6]) ?? "", from: textOf(values[5])?.split(" ", 1)[0] }
+  const pending = letter === letters.pendingText || letter === letters.pendingBytes
+  return {
+    _tag: "Record",
+    record,
+    aliases: textOf(aliases) ?? "",
+    from: !pending ? undefined : values.length === lookupFields.length ? "" : textOf(from)?.split(" ", 1)[0]
+  }
 }
 
-export const kindOf = (payload: Payload): string => typeof payload === "string" ? "t" : "b"
+/** A format as an argument of scripts. Throws on one that has no place in a header. */
+export const formatOf = (format: number): string => {
+  if (format !== format >>> 0) throw new RangeError("RedisStore: a format is an integer of 32 bits, and not negative")
+  return String(format)
+}
+
+export const kindOf = (payload: Payload): "t" | "b" => typeof payload === "string" ? "t" : "b"

@@ -7,6 +7,7 @@ import type { Command } from "ioredis"
 import type { Argument, Server } from "../RedisClient.ts"
 import { RedisError, type RedisErrorReason, table } from "../RedisError.ts"
 import { type Address, keyOf } from "./address.ts"
+import { toBytes } from "./command.ts"
 import * as Connection from "./connection.ts"
 import * as Sender from "./sender.ts"
 
@@ -92,7 +93,7 @@ export const make: (options: Options) => Effect.Effect<Pool, never, Scope.Scope>
         send: (name, ...args: ReadonlyArray<Argument>) =>
           Effect.suspend(() => {
             const command = name.toUpperCase()
-            const duration = timeouts.command + Connection.blockingTime(command, args.map(Sender.toBytes))
+            const duration = timeouts.command + Connection.blockingTime(command, args.map(toBytes))
             if (duration === Number.POSITIVE_INFINITY) {
               return Effect.die(new RangeError(`RedisClient.dedicated: ${command} must name how long it blocks`))
             }

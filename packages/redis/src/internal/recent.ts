@@ -2,8 +2,9 @@
  * Remembers numbers by text, the recent ones: when the young generation is full, the old one is dropped.
  */
 export class Recent {
-  private young = new Map<string, number>()
-  private old = new Map<string, number>()
+  // In boxes, so that a new number for a known text costs one look.
+  private young = new Map<string, { value: number }>()
+  private old = new Map<string, { value: number }>()
   private readonly half: number
 
   constructor(capacity: number) {
@@ -11,16 +12,21 @@ export class Recent {
   }
 
   get(text: string): number | undefined {
-    return this.young.get(text) ?? this.old.get(text)
+    return (this.young.get(text) ?? this.old.get(text))?.value
   }
 
   set(text: string, value: number): void {
-    if (this.half === 0 || this.young.get(text) === value) return
-    if (this.young.size >= this.half && !this.young.has(text)) {
+    if (this.half === 0) return
+    const known = this.young.get(text)
+    if (known !== undefined) {
+      known.value = value
+      return
+    }
+    if (this.young.size >= this.half) {
       this.old = this.young
       this.young = new Map()
     }
-    this.young.set(text, value)
+    this.young.set(text, { value })
   }
 
   delete(text: string): void {

@@ -5,7 +5,8 @@ import type { Command } from "ioredis"
 import type { Argument, Reply, Server } from "../RedisClient.ts"
 import { classify, type RedisError, table } from "../RedisError.ts"
 import type * as Cluster from "./cluster.ts"
-import { commandOf } from "./connection.ts"
+import { Call, commandOf } from "./command.ts"
+import * as Direct from "./direct.ts"
 import * as Sender from "./sender.ts"
 import * as Slot from "./slot.ts"
 
@@ -29,22 +30,22 @@ export const make = (
   clock: Clock.Clock,
   limit: number
 ): Server["send"] => {
-  const nodeOf = (command: Command): Cluster.Node | undefined => {
-    const key = firstKey(command)
-    return key === undefined ? cluster.anyMaster() : cluster.nodeOf(Slot.of(key))
-  }
   const now = () => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
 
-  return (name, ...args) => {
-    const attempt = (
-      target: Cluster.Node | undefined,
-      asking: boolean,
-      redirected: number,
-      deadline: number
-    ): Effect.Effect<Reply, RedisError> => {
+  // How a command gets to a node, and what is done about its failure.
+  const courierOf = (
+    name: string,
+    args: ReadonlyArray<Argument>,
+    find: (command: Command) => Cluster.Node | undefined
+  ) => {
+    const attempt = (...from: Parameters<typeof trip>): Effect.Effect<Reply, RedisError> => {
+      const { recover, submit } = trip(...from)
+      return sender.send(submit, name, args, recover)
+    }
+    const trip = (target: Cluster.Node | undefined, asking: boolean, redirected: number, deadline: number) => {
       let node = target
       const submit: Sender.Submit = (command) => {
-        node ??= nodeOf(command)
+        node ??= find(command)
         if (node === undefined) {
           cluster.suspect()
           return cluster.masters().length === 0 ? cluster.down() : table.ClusterDown
@@ -73,10 +74,28 @@ export const make = (
           Effect.timeoutOrElse({ duration: rest, orElse: () => Sender.failed(command, table.Timeout) })
         )
       }
-      return sender.send(submit, name, args, recover)
+      return { submit, recover }
     }
+    return { attempt, trip }
+  }
+
+  const nodeOf = (command: Command): Cluster.Node | undefined => {
+    const key = firstKey(command)
+    return key === undefined ? cluster.anyMaster() : cluster.nodeOf(Slot.of(key))
+  }
+
+  const send: Server["send"] = (name, ...args) => {
+    const { attempt } = courierOf(name, args, nodeOf)
     return Effect.suspend(() => attempt(undefined, false, 0, now() + limit))
   }
+
+  Direct.provide(send, (name, key, args, onReply, otherwise) => {
+    const { trip } = courierOf(name, args, () => cluster.nodeOf(Slot.of(key)))
+    const { recover, submit } = trip(undefined, false, 0, now() + limit)
+    sender.call(submit, new Call(name, args), onReply, otherwise, recover)
+  })
+
+  return send
 }
 
 /** Commands that are sent to one node, wherever their keys are. */

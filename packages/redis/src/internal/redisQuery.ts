@@ -5,10 +5,11 @@ import type { SessionStoreError } from "@effect-session/core/SessionStore"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { RedisClient, Reply, Server } from "../RedisClient.ts"
+import type { RedisClient, Server } from "../RedisClient.ts"
 import type { RedisError } from "../RedisError.ts"
 import type { CrossBucket } from "./crossBucket.ts"
 import * as Layout from "./layout.ts"
+import { listOf } from "./reply.ts"
 import type { Runner } from "./runner.ts"
 import type { Script } from "./scriptPrelude.ts"
 import * as Scripts from "./scripts.ts"
@@ -18,8 +19,6 @@ import { fromRedis } from "./storeFault.ts"
 
 // How much a step of SCAN looks at, and how many reads leave at once.
 const perStep = "200"
-
-const listOf = (reply: Reply | undefined): ReadonlyArray<Reply> => Array.isArray(reply) ? reply : []
 
 interface Place {
   readonly server: number
@@ -179,9 +178,9 @@ export const make = (
         const entries = yield* Effect.forEach(
           listOf(rest[0]),
           Effect.fnUntraced(function*(found) {
-            const [member, header, payload, subject, pending] = listOf(found)
+            const [member, header, payload, pending] = listOf(found)
             const key = String(member)
-            if (!Buffer.isBuffer(pending)) return [{ key, record: yield* recordIn(header, payload, subject) }]
+            if (!Buffer.isBuffer(pending)) return [{ key, record: yield* recordIn(header, payload) }]
             const active = yield* crossing.settle(key, pending.toString("latin1").split(" ", 1)[0])
             return active === undefined ? [] : [{ key, record: active.record }]
           }),

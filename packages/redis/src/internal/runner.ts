@@ -3,6 +3,8 @@ import type { SessionStoreError } from "@effect-session/core/SessionStore"
 import * as Effect from "effect/Effect"
 import type { Argument, RedisClient, Reply } from "../RedisClient.ts"
 import type { RedisError } from "../RedisError.ts"
+import * as Direct from "./direct.ts"
+import * as HotScripts from "./hotScripts.ts"
 import * as Layout from "./layout.ts"
 import type { Script } from "./scriptPrelude.ts"
 import type { ServerClock } from "./serverClock.ts"
@@ -23,21 +25,21 @@ export interface Runner {
     keys: ReadonlyArray<string>,
     args: ReadonlyArray<Argument>
   ) => Effect.Effect<Answer, SessionStoreError>
-  /** Runs a short script on one key; `undefined` where the whole one has to. */
+  /** Runs a short script on one key, and makes something of its reply. The time is that of the own clock before. */
   readonly runShort: <A>(
     script: Script,
     key: string,
-    args: ReadonlyArray<Argument>,
-    use: (answer: Answer | undefined) => Effect.Effect<A, SessionStoreError>
+    args: () => ReadonlyArray<Argument>,
+    use: (reply: Reply, sentAt: number) => Effect.Effect<A, SessionStoreError>
   ) => Effect.Effect<A, SessionStoreError>
-  /** Milliseconds that a record outlives its deadline, as an argument. */
-  readonly linger: string
+  readonly hot: HotScripts.HotScripts
   /** Reads what is at a key by one plain command. */
   readonly read: (key: string) => Effect.Effect<Layout.Read, SessionStoreError>
-  /** The same in one step with what is done about it, for a key that no alias has led to: which aliases a record has is not read. */
+  /** Reads header and payload by one plain command, and makes something of the reply; if there is something else to do, does that. */
   readonly lookUp: <A>(
     key: string,
-    use: (found: Layout.Read) => Effect.Effect<A, SessionStoreError>
+    use: (reply: Reply) => Effect.Effect<A, SessionStoreError>,
+    instead: () => Effect.Effect<A, SessionStoreError> | undefined
   ) => Effect.Effect<A, SessionStoreError>
   /** Makes sure that the estimate of the server's time is a good one. */
   readonly synchronize: Effect.Effect<void, SessionStoreError>
@@ -85,26 +87,78 @@ export const make = (
       return name
     })
 
+  const direct = Direct.of(client.send)
+
+  type Resume<A> = (effect: Effect.Effect<A, SessionStoreError>) => void
+
+  // One command, and what is made of its reply, as a single step of a fiber: a session is read with each request.
+  const exchange = <A>(
+    resume: Resume<A>,
+    direct: Direct.Direct,
+    name: string,
+    key: string,
+    args: ReadonlyArray<Argument>,
+    onSuccess: (reply: Reply) => Effect.Effect<A, SessionStoreError>,
+    onFailure: (error: RedisError) => Effect.Effect<A, SessionStoreError>
+  ): void =>
+    direct(
+      name,
+      key,
+      args,
+      (reply) => {
+        let next: Effect.Effect<A, SessionStoreError>
+        try {
+          next = onSuccess(reply)
+        } catch (defect) {
+          next = Effect.die(defect)
+        }
+        resume(next)
+      },
+      (effect) => resume(Effect.matchEffect(effect, { onSuccess, onFailure }))
+    )
+
+  const fail = (error: RedisError): Effect.Effect<never, SessionStoreError> => Effect.fail(fromRedis(error))
+
   const evaluate = <A>(
+    script: Script,
+    key: string,
+    parameters: ReadonlyArray<Argument>,
+    use: (reply: Reply) => Effect.Effect<A, SessionStoreError>
+  ): Effect.Effect<A, SessionStoreError> =>
+    direct === undefined
+      ? Effect.flatMap(
+        nameOf(script),
+        (name) =>
+          Effect.matchEffect(client.send("EVALSHA", name, ...parameters), {
+            onSuccess: use,
+            onFailure: retrying(script, parameters, use)
+          })
+      )
+      : Effect.callback((resume) => {
+        const name = names.get(script)
+        if (name === undefined) {
+          return resume(Effect.flatMap(nameOf(script), () => evaluate(script, key, parameters, use)))
+        }
+        const onFailure = retrying(script, parameters, use)
+        exchange(resume, direct, "evalsha", key, [name, ...parameters], use, onFailure)
+      })
+
+  const nameOf = (script: Script): Effect.Effect<string, SessionStoreError> =>
+    Effect.suspend(() => {
+      const name = names.get(script)
+      return name === undefined ? Effect.mapError(load(script), fromRedis) : Effect.succeed(name)
+    })
+
+  // The server was restarted or its scripts were flushed. It keeps the text that it runs.
+  const retrying = <A>(
     script: Script,
     parameters: ReadonlyArray<Argument>,
     use: (reply: Reply) => Effect.Effect<A, SessionStoreError>
-  ): Effect.Effect<A, SessionStoreError> => {
-    const name = names.get(script)
-    return Effect.matchEffect(
-      name === undefined
-        ? Effect.flatMap(load(script), (name) => client.send("EVALSHA", name, ...parameters))
-        : client.send("EVALSHA", name, ...parameters),
-      {
-        onSuccess: use,
-        onFailure: (error) =>
-          error.reason._tag === "NoScript"
-            // The server was restarted or its scripts were flushed. It keeps the text that it runs.
-            ? Effect.flatMap(Effect.mapError(client.send("EVAL", script, ...parameters), fromRedis), use)
-            : Effect.fail(fromRedis(error))
-      }
-    )
-  }
+  ) =>
+  (error: RedisError): Effect.Effect<A, SessionStoreError> =>
+    error.reason._tag === "NoScript"
+      ? Effect.flatMap(Effect.mapError(client.send("EVAL", script, ...parameters), fromRedis), use)
+      : fail(error)
 
   const answerOf = (reply: Reply, sentAt: number): Effect.Effect<Answer, SessionStoreError> => {
     const answer = parse(reply)
@@ -113,7 +167,7 @@ export const make = (
     return answer.tag === "Bad" ? Effect.fail(unreadable(String(answer.rest[0]))) : Effect.succeed(answer)
   }
 
-  const lookupFields = Layout.lookupFields(layout.clustered)
+  const [headerField, payloadField] = Layout.lookupFields
 
   return {
     layout,
@@ -122,20 +176,23 @@ export const make = (
       Effect.suspend(() => {
         const parameters = [String(keys.length), ...keys, ...shared, ...args]
         const sentAt = clock.mark()
-        return evaluate(script, parameters, (reply) => answerOf(reply, sentAt))
+        return evaluate(script, keys[0], parameters, (reply) => answerOf(reply, sentAt))
       }),
+    // What `evaluate` does, in one step once the server knows the script.
     runShort: (script, key, args, use) =>
-      Effect.suspend(() => {
+      Effect.callback((resume) => {
+        const at = layout.session(key)
         const sentAt = clock.mark()
-        return evaluate(script, ["1", layout.session(key), ...args], (reply) => {
-          const answer = parse(reply)
-          if (answer === undefined) return Effect.fail(unreadable("reply"))
-          if (answer.tag === "Whole") return use(undefined)
-          clock.learn(answer.now, sentAt)
-          return use(answer)
-        })
+        const name = names.get(script)
+        const useReply = (reply: Reply) => use(reply, sentAt)
+        if (direct === undefined || name === undefined) {
+          return resume(evaluate(script, at, ["1", at, ...args()], useReply))
+        }
+        const parts = [name, "1", at, ...args()]
+        exchange(resume, direct, "evalsha", at, parts, useReply, (error) =>
+          retrying(script, parts.slice(1), useReply)(error))
       }),
-    linger: String(settings.linger),
+    hot: HotScripts.make(settings.linger),
     read: (key) =>
       Effect.suspend(() =>
         Effect.matchEffect(client.send("HMGET", layout.session(key), ...Layout.fields), {
@@ -143,11 +200,20 @@ export const make = (
           onFailure: (error) => Effect.fail(fromRedis(error))
         })
       ),
-    lookUp: (key, use) =>
-      Effect.matchEffect(client.send("HMGET", layout.session(key), ...lookupFields), {
-        onSuccess: (reply) => use(Layout.readOf(reply)),
-        onFailure: (error) => Effect.fail(fromRedis(error))
-      }),
+    lookUp: (key, use, instead) =>
+      direct === undefined
+        ? Effect.suspend(() =>
+          instead() ?? Effect.matchEffect(client.send("HMGET", layout.session(key), headerField, payloadField), {
+            onSuccess: use,
+            onFailure: fail
+          })
+        )
+        : Effect.callback((resume) => {
+          const other = instead()
+          if (other !== undefined) return resume(other)
+          const at = layout.session(key)
+          exchange(resume, direct, "hmget", at, [at, headerField, payloadField], use, fail)
+        }),
     synchronize: Effect.suspend(() => {
       const sentAt = clock.mark()
       return Effect.matchEffect(client.send("TIME"), {

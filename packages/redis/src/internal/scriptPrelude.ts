@@ -14,8 +14,8 @@
 /** The text of a script. */
 export type Script = string
 
-// A record is {v, c, n, a, l, t, x, f, k: the header; s: subject; i: index; o: aliases; q: pending}, an alias is
-// {r: successor, u: end of its grace}. See layout.ts.
+// A record is {k, v, f, l, t, x, c, n, a, i, s: the header; o: aliases; q: pending}, an alias is {r: successor, u: end of
+// its grace}. A session that never saw a sign-in has no a, which is written as no number. See layout.ts.
 const prelude = `
 local P, single, cap, retention, linger = ARGV[1], ARGV[2] == '1', ARGV[3], ARGV[4], tonumber(ARGV[5])
 local time = redis.call('TIME')
@@ -27,25 +27,24 @@ local function indexOf(i) return P .. '{' .. bucket(i) .. '}@' .. string.sub(i, 
 local function reach(k, other) return single or bucket(k) == bucket(other) end
 local function num(n) return string.format('%.17g', n) end
 local function read(rk)
-  local f = redis.call('HMGET', rk, 'h', 's', 'i', 'o', 'r', 'u', 'q')
-  if f[1] then
-    local d = {}
-    for w in string.gmatch(f[1], '%S+') do d[#d + 1] = w end
-    if d[1] ~= '1' then error({bad = 'newer'}) end
-    local r = {v = tonumber(d[2]), c = tonumber(d[3]), n = tonumber(d[4]), a = tonumber(d[5]), l = tonumber(d[6]),
-      t = tonumber(d[7]), x = tonumber(d[8]), f = d[9], k = d[10], s = f[2], i = f[3], o = f[4] or '', q = f[7]}
-    if #d ~= 10 or not (r.v and r.c and r.n and r.l and r.t and r.x) or (not r.s) ~= (not r.i) then
-      error({bad = 'damaged'})
-    end
-    return r
+  local f = redis.call('HMGET', rk, 'h', 'o', 'q')
+  local h = f[1]
+  if not h then
+    if redis.call('EXISTS', rk) == 1 then error({bad = 'foreign'}) end
+    return nil
   end
-  if f[5] then
-    local u = tonumber(f[6])
-    if not u then error({bad = 'damaged'}) end
-    return {r = f[5], u = u}
+  if string.sub(h, 1, 1) ~= '1' then error({bad = 'newer'}) end
+  local k, size = string.sub(h, 2, 2), #h
+  if k == 'a' and size > 12 and size < 111 then
+    local to, u = string.sub(h, 11), struct.unpack('<d', h, 3)
+    if u - u == 0 and not string.find(to, '[^%w_-]') then return {r = to, u = u} end
   end
-  if redis.call('EXISTS', rk) == 1 then error({bad = 'foreign'}) end
-  return nil
+  if not string.find('tbTB', k, 1, true) or size < 58 or size > 58 and size < 82 then error({bad = 'damaged'}) end
+  local v, format, l, t, x, c, n, a = struct.unpack('<I4I4dddddd', h, 3)
+  local sum = l + t + x + c + n
+  if sum - sum ~= 0 then error({bad = 'damaged'}) end
+  return {v = v, f = format, l = l, t = t, x = x, c = c, n = n, a = a == a and a, k = string.lower(k),
+    i = size > 58 and string.sub(h, 59, 82), s = size > 58 and string.sub(h, 83), o = f[2] or '', q = f[3]}
 end
 local function peek(rk)
   local ok, r = pcall(read, rk)
@@ -54,9 +53,10 @@ local function peek(rk)
 end
 local function live(r) return r and r.v and now < r.x and now < r.l + r.t end
 local function head(r)
-  return table.concat({'1', num(r.v), num(r.c), num(r.n), r.a and num(r.a) or '-', num(r.l), num(r.t), num(r.x), r.f,
-    r.k}, ' ')
+  return '1' .. (r.q and string.upper(r.k) or r.k)
+    .. struct.pack('<I4I4dddddd', r.v, r.f, r.l, r.t, r.x, r.c, r.n, r.a or 0 / 0) .. (r.i or '') .. (r.s or '')
 end
+local function alias(to, till) return '1a' .. struct.pack('<d', till) .. to end
 local function expireAt(rk, at) redis.call('PEXPIREAT', rk, num(math.ceil(math.max(at, now + 1) + linger))) end
 local function keep(rk, r) expireAt(rk, math.min(r.x, r.l + r.t)) end
 local function emit(name, k, subject, reason)
@@ -90,8 +90,6 @@ end
 local function write(k, r, payload)
   local fields = {'h', head(r), 'p', payload}
   local function add(name, value) if value then fields[#fields + 1] = name fields[#fields + 1] = value end end
-  add('s', r.s)
-  add('i', r.i)
   if r.o ~= '' then add('o', r.o) end
   add('q', r.q)
   redis.call('HSET', keyOf(k), unpack(fields))

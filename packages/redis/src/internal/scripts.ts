@@ -17,7 +17,7 @@ export const create = script(`
   local ended, dead = surplus(i, tonumber(ARGV[14]), ARGV[15], k)
   if not ended then return {'LimitReached', now} end
   local r = {v = 1, c = now, n = now, a = sub and now, l = now, t = tonumber(ARGV[7]), x = now + tonumber(ARGV[8]),
-    f = ARGV[9], k = ARGV[10], s = sub, i = sub and i, o = ''}
+    f = tonumber(ARGV[9]), k = ARGV[10], s = sub, i = sub and i, o = ''}
   if held then finish('expired', k, held) end
   bury(i, dead)
   local reply = evict(ended, {'Created', now, head(r)})
@@ -34,13 +34,13 @@ export const save = script(`
   if not live(r) then finish('expired', k, r) return {'Gone', now} end
   if r.q then return {'Pending', now, r.q} end
   if r.v ~= tonumber(ARGV[7]) then return {'Conflict', now} end
-  r.v, r.f, r.k, r.t = r.v + 1, ARGV[8], ARGV[9], tonumber(ARGV[10])
+  r.v, r.f, r.k, r.t = r.v + 1, tonumber(ARGV[8]), ARGV[9], tonumber(ARGV[10])
   if ARGV[11] ~= '' then r.x = now + tonumber(ARGV[11]) end
   if ARGV[12] == '1' then r.l = math.max(r.l, now) end
   redis.call('HSET', KEYS[1], 'h', head(r), 'p', ARGV[13])
   keep(KEYS[1], r)
   if r.i and ARGV[11] ~= '' then keepIndex(indexOf(r.i), r) end
-  return {'Saved', now, head(r), r.s}
+  return {'Saved', now, head(r)}
 `)
 
 /** 6 key. */
@@ -69,7 +69,7 @@ export const read = script(`
     redis.call('HSET', KEYS[1], 'h', head(r))
     keep(KEYS[1], r)
   end
-  return {'Live', now, head(r), payload, r.s, touched}
+  return {'Live', now, head(r), payload, touched}
 `)
 
 /**
@@ -84,7 +84,7 @@ export const renew = script(`
   local ended, dead = surplus(i, tonumber(ARGV[18]), ARGV[19], from)
   if not ended then return {'LimitReached', now} end
   ${linked}
-  local n = {v = 1, c = r.c, n = now, l = now, t = tonumber(ARGV[9]), x = r.x, f = ARGV[11], k = ARGV[12], s = sub,
+  local n = {v = 1, c = r.c, n = now, l = now, t = tonumber(ARGV[9]), x = r.x, f = tonumber(ARGV[11]), k = ARGV[12], s = sub,
     i = sub and i, o = o}
   if sub then if ARGV[16] == '1' then n.a = now else n.a = r.a end end
   if ARGV[10] ~= '' then n.x = now + tonumber(ARGV[10]) end
@@ -94,7 +94,7 @@ export const renew = script(`
   if grace > 0 then
     redis.call('DEL', KEYS[1])
     if r.i then redis.call('ZREM', indexOf(r.i), from) end
-    redis.call('HSET', KEYS[1], 'r', k, 'u', num(now + grace))
+    redis.call('HSET', KEYS[1], 'h', alias(k, now + grace))
     expireAt(KEYS[1], n.x)
     for m = 17, #most do if reach(from, most[m]) then redis.call('DEL', keyOf(most[m])) end end
   else
@@ -158,7 +158,7 @@ export const bySubject = script(`
   for _, m in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
     local r = peek(keyOf(m))
     if live(r) and r.i == ARGV[6] then
-      found[#found + 1] = {m, head(r), redis.call('HGET', keyOf(m), 'p'), r.s, r.q}
+      found[#found + 1] = {m, head(r), redis.call('HGET', keyOf(m), 'p'), r.q}
     end
   end
   return {'Found', now, found}
@@ -173,10 +173,10 @@ export const prune = script(`
 
 /** Removes a record, whatever its state, and nothing that is none: 6 key. */
 export const clear = script(`
-  local names = redis.call('HMGET', KEYS[1], 'h', 'r')
-  if not names[1] and not names[2] then return {'No', now} end
+  local h = redis.call('HGET', KEYS[1], 'h')
+  if not h then return {'No', now} end
   redis.call('UNLINK', KEYS[1])
-  return {names[1] and 'Record' or 'Alias', now}
+  return {string.sub(h, 2, 2) == 'a' and 'Alias' or 'Record', now}
 `)
 
 /** Removes an index. */

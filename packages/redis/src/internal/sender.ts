@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import type { Command } from "ioredis"
 import type { Argument, Reply } from "../RedisClient.ts"
 import { classify, RedisError, type RedisErrorReason } from "../RedisError.ts"
-import { commandOf } from "./connection.ts"
+import { commandOf, toBytes } from "./command.ts"
 
 /** Hands a command to a connection, or says why there is none. */
 export type Submit = (command: Command) => Promise<unknown> | RedisErrorReason
@@ -17,6 +17,17 @@ export interface Sender {
     /** What to do instead of failing. */
     recover?: (cause: unknown) => Effect.Effect<Reply, RedisError> | undefined
   ) => Effect.Effect<Reply, RedisError>
+  /**
+   * The same without an effect and without a promise, for what is sent with every request: of `onReply` and `otherwise`
+   * one is called, once, and neither may throw.
+   */
+  readonly call: (
+    submit: Submit,
+    command: Command,
+    onReply: (reply: Reply) => void,
+    otherwise: (effect: Effect.Effect<Reply, RedisError>) => void,
+    recover?: (cause: unknown) => Effect.Effect<Reply, RedisError> | undefined
+  ) => void
   /** Waits until no command is without its reply. */
   readonly drained: Effect.Effect<void>
 }
@@ -37,12 +48,6 @@ const isReply = (value: unknown): value is Reply =>
 
 const errorIn = (value: unknown): unknown => Array.isArray(value) ? errorIn(value.find((one) => !isReply(one))) : value
 
-/** An argument as the driver takes it, which would send other views than its own as text. */
-export const toBytes = (argument: Argument): string | Buffer =>
-  typeof argument === "string" || Buffer.isBuffer(argument)
-    ? argument
-    : Buffer.from(argument.buffer, argument.byteOffset, argument.byteLength)
-
 export const failed = (command: string | undefined, reason: RedisErrorReason): Effect.Effect<never, RedisError> =>
   Effect.fail(new RedisError({ reason, command }))
 
@@ -50,6 +55,10 @@ export const make = (): Sender => {
   const drained = Deferred.makeUnsafe<void>()
   let inFlight = 0
   let draining = false
+  const done = () => {
+    inFlight--
+    if (draining && inFlight === 0) Deferred.doneUnsafe(drained, Effect.void)
+  }
 
   return {
     send: (submit, name, args, recover) =>
@@ -64,8 +73,7 @@ export const make = (): Sender => {
         inFlight++
         const settle = (effect: Effect.Effect<Reply, RedisError>) => {
           resume(effect)
-          inFlight--
-          if (draining && inFlight === 0) Deferred.doneUnsafe(drained, Effect.void)
+          done()
         }
         const fail = (cause: unknown) => settle(recover?.(cause) ?? failed(command, classify(cause)))
         answer.then((value) => {
@@ -73,6 +81,29 @@ export const make = (): Sender => {
           else fail(errorIn(value))
         }, fail)
       }),
+    call: (submit, command, onReply, otherwise, recover) => {
+      // It may be settled while it is handed over, and when its time is over a reply may still come.
+      const fail = (cause: unknown) => {
+        if (command.isSettled) return
+        command.isSettled = true
+        otherwise(recover?.(cause) ?? failed(command.name.toUpperCase(), classify(cause)))
+        done()
+      }
+      command.reject = fail
+      command.resolve = (value: unknown) => {
+        if (command.isSettled) return
+        if (!isReply(value)) return fail(errorIn(value))
+        command.isSettled = true
+        onReply(value)
+        done()
+      }
+      inFlight++
+      const answer = submit(command)
+      if (answer instanceof Promise) return
+      command.isSettled = true
+      otherwise(failed(command.name.toUpperCase(), answer))
+      done()
+    },
     drained: Effect.suspend(() => {
       draining = true
       return inFlight === 0 ? Effect.void : Deferred.await(drained)

@@ -17,7 +17,6 @@ import type {
 import * as Effect from "effect/Effect"
 import type { Reply } from "../RedisClient.ts"
 import type { CrossBucket } from "./crossBucket.ts"
-import * as HotScripts from "./hotScripts.ts"
 import * as Layout from "./layout.ts"
 import { Recent } from "./recent.ts"
 import type { Answer, Runner } from "./runner.ts"
@@ -28,45 +27,35 @@ const absent: Lookup = Object.freeze({ _tag: "Absent" })
 const expired: Lookup = Object.freeze({ _tag: "Expired" })
 const gone = Object.freeze({ _tag: "Gone" })
 const conflict = Object.freeze({ _tag: "Conflict" })
-const nothing = Buffer.alloc(0)
 
 // More links than a session has make sense to nobody.
 const maxLinks = 64
 
-const recordFrom = (
-  header: Reply | undefined,
-  payload: Reply | undefined,
-  subject: Reply | undefined,
-  /** The payload where the caller has sent it, and it did not come back. */
-  sent?: Payload
-): SessionRecord | undefined =>
-  Buffer.isBuffer(header) && Buffer.isBuffer(payload)
-    ? Layout.recordOf(header.toString("latin1"), payload, Layout.textOf(subject), sent)
-    : undefined
-
-const ownPayload = (payload: Payload): Payload => typeof payload === "string" ? payload : new Uint8Array(payload)
+const damaged = Effect.suspend(() => Effect.fail(unreadable("damaged")))
 
 /** A record as scripts reply it. */
 export const recordIn = (
   header: Reply | undefined,
-  payload: Reply | undefined,
-  subject: Reply | undefined
+  payload: Reply | undefined
 ): Effect.Effect<SessionRecord, SessionStoreError> => {
-  const record = recordFrom(header, payload, subject)
-  return record === undefined ? Effect.fail(unreadable("damaged")) : Effect.succeed(record)
+  const record = Buffer.isBuffer(header) && Buffer.isBuffer(payload) ? Layout.recordOf(header, payload) : undefined
+  return record === undefined ? damaged : Effect.succeed(record)
 }
 
 // A record whose header came back and whose payload the caller has sent.
-const recordWith = (
-  header: Reply | undefined,
-  payload: string | Uint8Array,
-  subject: string | undefined
-): Effect.Effect<SessionRecord, SessionStoreError> =>
-  Effect.map(recordIn(header, nothing, undefined), (record) => ({
-    ...record,
-    subject,
-    payload: typeof payload === "string" ? payload : new Uint8Array(payload)
-  }))
+const recordWith = (header: Reply | undefined, sent: Payload): SessionRecord | undefined =>
+  Buffer.isBuffer(header)
+    ? Layout.recordOf(header, undefined, typeof sent === "string" ? sent : new Uint8Array(sent))
+    : undefined
+
+const liveAt = (record: SessionRecord, now: number): Extract<Lookup, { readonly _tag: "Live" }> => ({
+  _tag: "Live",
+  record,
+  alias: undefined,
+  now: Math.max(now, record.lastSeenAt)
+})
+
+const nothingElse = () => undefined
 
 export interface Options {
   /** Whether events are written. */
@@ -115,9 +104,9 @@ export const make = (runner: Runner, crossing: CrossBucket, options: Options): S
       )
     })
 
-  const live = (key: string, record: SessionRecord, now: number): Extract<Lookup, { readonly _tag: "Live" }> => {
+  const live = (key: string, record: SessionRecord, now: number) => {
     seen.set(key, record.lastSeenAt)
-    return { _tag: "Live", record, alias: undefined, now: Math.max(now, record.lastSeenAt) }
+    return liveAt(record, now)
   }
 
   // Asks the server about one key: it drops what has expired, and records activity where it is due.
@@ -129,9 +118,9 @@ export const make = (runner: Runner, crossing: CrossBucket, options: Options): S
       ({ now, rest, tag }) => {
         switch (tag) {
           case "Live":
-            return Effect.map(recordIn(rest[0], rest[1], rest[2]), (record): Lookup => {
+            return Effect.map(recordIn(rest[0], rest[1]), (record): Lookup => {
               const lookup = live(key, record, now)
-              return String(rest[3]) === "1" ? { ...lookup, touched: true } : lookup
+              return String(rest[2]) === "1" ? { ...lookup, touched: true } : lookup
             })
           case "Expired":
             return Effect.succeed(expired)
@@ -207,38 +196,47 @@ export const make = (runner: Runner, crossing: CrossBucket, options: Options): S
     }
   }
 
+  // Nearly always a record that is live; whatever else it is takes longer.
+  const judgeReply = (key: string, reply: Reply, remember: boolean): Effect.Effect<Lookup, SessionStoreError> => {
+    if (clock.isStale()) {
+      return Effect.andThen(runner.synchronize, Effect.suspend(() => judge(key, Layout.readOf(reply))))
+    }
+    const record = Layout.settledIn(reply)
+    const now = clock.now()
+    if (record === undefined || !isLive(record, now)) return judge(key, Layout.readOf(reply))
+    return Effect.succeed(remember ? live(key, record, now) : liveAt(record, now))
+  }
+
   const readAndJudge = (key: string): Effect.Effect<Lookup, SessionStoreError> =>
-    clock.isStale()
-      ? Effect.flatMap(
-        Effect.all([runner.synchronize, read(key)], { concurrency: 2 }),
-        ([, found]) => judge(key, found)
-      )
-      : runner.lookUp(key, (found) => judge(key, found))
+    runner.lookUp(key, (reply) => judgeReply(key, reply, false), nothingElse)
 
   const readAndTouch = (key: string, touchAfter: number): Effect.Effect<Lookup, SessionStoreError> =>
-    runner.runShort(HotScripts.read, key, [String(touchAfter), runner.linger], (answer) => {
-      if (answer === undefined) {
+    runner.runShort(runner.hot.read, key, () => [String(touchAfter)], (reply, sentAt) => {
+      const record = Layout.settledIn(reply)
+      if (record === undefined) {
         return Effect.flatMap(
           examine(key, touchAfter),
           (lookup) => lookup === undefined ? readAndJudge(key) : Effect.succeed(lookup)
         )
       }
-      const { now, rest } = answer
-      const record = recordFrom(rest[0], rest[1], rest[2])
-      if (record === undefined) return Effect.fail(unreadable("damaged"))
-      const lookup = live(key, record, now)
-      return Effect.succeed(rest.length > 3 ? { ...lookup, touched: true } : lookup)
+      if (!Array.isArray(reply) || reply.length === 2) return Effect.succeed(live(key, record, clock.now()))
+      const { lastSeenAt } = record
+      clock.learn(lastSeenAt, sentAt)
+      seen.set(key, lastSeenAt)
+      return Effect.succeed<Lookup>({ _tag: "Live", record, alias: undefined, now: lastSeenAt, touched: true })
     })
 
-  const load: SessionStore["Service"]["load"] = (key, loadOptions) =>
-    Effect.suspend(() => {
-      const touchAfter = loadOptions?.touchAfter
-      const lastSeenAt = touchAfter === undefined ? undefined : seen.get(key)
-      if (touchAfter === undefined || lastSeenAt === undefined || !(clock.now() - lastSeenAt >= touchAfter)) {
-        return readAndJudge(key)
-      }
-      return readAndTouch(key, touchAfter)
+  // Activity is remembered for those who ask when it is due.
+  const load: SessionStore["Service"]["load"] = (key, loadOptions) => {
+    const touchAfter = loadOptions?.touchAfter
+    if (touchAfter === undefined) return readAndJudge(key)
+    return runner.lookUp(key, (reply) => judgeReply(key, reply, true), () => {
+      const lastSeenAt = seen.get(key)
+      return lastSeenAt !== undefined && clock.now() - lastSeenAt >= touchAfter
+        ? readAndTouch(key, touchAfter)
+        : undefined
     })
+  }
 
   const create = (record: NewRecord, limit?: SessionLimit): Effect.Effect<Created, SessionStoreError> =>
     Effect.suspend(() => {
@@ -248,7 +246,7 @@ export const make = (runner: Runner, crossing: CrossBucket, options: Options): S
         key,
         String(record.idleTimeout),
         String(record.lifetime),
-        String(record.format),
+        Layout.formatOf(record.format),
         Layout.kindOf(payload),
         subject === undefined ? "0" : "1",
         subject ?? "",
@@ -259,39 +257,34 @@ export const make = (runner: Runner, crossing: CrossBucket, options: Options): S
       ]
       return Effect.flatMap(run(Scripts.create, keysOf(key, index), args), ({ rest, tag }) => {
         if (tag !== "Created") return Effect.succeed<Created>({ _tag: tag === "KeyTaken" ? tag : "LimitReached" })
-        return Effect.map(recordWith(rest[0], payload, subject), (record): Created => {
-          seen.set(key, record.lastSeenAt)
-          return { _tag: "Created", record, evicted: rest.slice(1).map(String) }
-        })
+        const record = recordWith(rest[0], payload)
+        if (record === undefined) return damaged
+        seen.set(key, record.lastSeenAt)
+        return Effect.succeed<Created>({ _tag: "Created", record, evicted: rest.slice(1).map(String) })
       })
     })
 
   const save = (key: string, version: number, change: RecordChange): Effect.Effect<Saved, SessionStoreError> =>
     change.lifetime !== undefined ? saveWhole(key, version, change) : runner.runShort(
-      HotScripts.save,
+      change.active ? runner.hot.save : runner.hot.saveQuietly,
       key,
-      [
+      () => [
         String(version),
-        `${change.format} ${Layout.kindOf(change.payload)}`,
+        `1${Layout.kindOf(change.payload)}`,
         String(change.idleTimeout),
-        change.active ? "1" : "0",
-        runner.linger,
+        Layout.formatOf(change.format),
         change.payload
       ],
-      (answer) => answer === undefined ? saveWhole(key, version, change) : savedOf(key, change, answer)
+      (reply, sentAt) => {
+        if (reply === 1) return Effect.succeed(conflict)
+        if (!Buffer.isBuffer(reply)) return saveWhole(key, version, change)
+        const record = recordWith(reply, change.payload)
+        if (record === undefined) return damaged
+        if (change.active) clock.learn(record.lastSeenAt, sentAt)
+        seen.set(key, record.lastSeenAt)
+        return Effect.succeed<Saved>({ _tag: "Saved", record })
+      }
     )
-
-  const savedOf = (
-    key: string,
-    change: RecordChange,
-    { rest, tag }: Answer
-  ): Effect.Effect<Saved, SessionStoreError> => {
-    if (tag !== "Saved") return Effect.succeed(tag === "Conflict" ? conflict : gone)
-    const record = recordFrom(rest[0], nothing, rest[1], ownPayload(change.payload))
-    if (record === undefined) return Effect.fail(unreadable("damaged"))
-    seen.set(key, record.lastSeenAt)
-    return Effect.succeed({ _tag: "Saved", record })
-  }
 
   const saveWhole = (key: string, version: number, change: RecordChange): Effect.Effect<Saved, SessionStoreError> =>
     settled<Saved>(
@@ -300,7 +293,7 @@ export const make = (runner: Runner, crossing: CrossBucket, options: Options): S
         run(Scripts.save, keysOf(key), [
           key,
           String(version),
-          String(change.format),
+          Layout.formatOf(change.format),
           Layout.kindOf(change.payload),
           String(change.idleTimeout),
           String(change.lifetime ?? ""),
@@ -309,7 +302,13 @@ export const make = (runner: Runner, crossing: CrossBucket, options: Options): S
         ])
       ),
       gone,
-      (answer) => savedOf(key, change, answer)
+      ({ rest, tag }) => {
+        if (tag !== "Saved") return Effect.succeed(tag === "Conflict" ? conflict : gone)
+        const record = recordWith(rest[0], change.payload)
+        if (record === undefined) return damaged
+        seen.set(key, record.lastSeenAt)
+        return Effect.succeed<Saved>({ _tag: "Saved", record })
+      }
     )
 
   const touch = (key: string): Effect.Effect<boolean, SessionStoreError> =>
@@ -357,7 +356,7 @@ export const make = (runner: Runner, crossing: CrossBucket, options: Options): S
             key,
             String(replacement.idleTimeout),
             String(replacement.lifetime ?? ""),
-            String(replacement.format),
+            Layout.formatOf(replacement.format),
             Layout.kindOf(payload),
             subject === undefined ? "0" : "1",
             subject ?? "",
@@ -373,11 +372,12 @@ export const make = (runner: Runner, crossing: CrossBucket, options: Options): S
       gone,
       ({ rest, tag }) => {
         switch (tag) {
-          case "Renewed":
-            return Effect.map(recordWith(rest[0], payload, subject), (record): Renewed => {
-              seen.set(key, record.lastSeenAt)
-              return { _tag: "Renewed", record, evicted: rest.slice(1).map(String) }
-            })
+          case "Renewed": {
+            const record = recordWith(rest[0], payload)
+            if (record === undefined) return damaged
+            seen.set(key, record.lastSeenAt)
+            return Effect.succeed<Renewed>({ _tag: "Renewed", record, evicted: rest.slice(1).map(String) })
+          }
           case "Conflict":
           case "KeyTaken":
           case "LimitReached":
