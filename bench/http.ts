@@ -1,8 +1,8 @@
 /**
- * HTTP from end to end: this library on Effect's server, the same server without
- * sessions, and the session libraries of Fastify and Express, all in memory; or,
- * with `--store=cookie` and `--store=redis`, this library and the ones of Fastify
- * with sealed cookies and on Redis.
+ * HTTP from end to end: this library on Effect's server, on bare `node:http` and
+ * around Hono, the same servers without sessions, and the session libraries of
+ * Fastify, Express and Hono, all in memory; or, with `--store=cookie` and
+ * `--store=redis`, what there is with sealed cookies and on Redis.
  *
  *     npm run bench -- http [--rounds=4] [--seconds=1] [--warmup=15000] [--connections=50]
  *                           [--only=effect,effect-session] [--workloads=read,write] [--store=memory]
@@ -14,11 +14,15 @@
  * be compared between machines, absolute numbers cannot. Processor time is what
  * other work on the machine disturbs least, and of it the part in user mode.
  *
+ * Slow peers make the turns long, and a server that lies idle between them is
+ * slower: `--only` compares a few more exactly.
+ *
+ * `npm run bench -- fetch` has fetch handlers alone, without a server.
  * `node bench/http/profile.ts` shows where a server spends its time.
  */
 import { cpus } from "node:os"
 import { pinned, start } from "./http/child.ts"
-import { type Contender, contenders, startServer, stores, titles, verify } from "./http/contenders.ts"
+import { type Contender, contenders, isBare, isOwn, startServer, stores, titles, verify } from "./http/contenders.ts"
 import { type Workload, workloads } from "./http/data.ts"
 import type { LoadCommands } from "./http/load.ts"
 import { connect, type Loaded, type Measurement } from "./http/measure.ts"
@@ -78,51 +82,64 @@ await redis?.stop()
 const of = (workload: Workload, contender: Contender, field: keyof Measurement): number =>
   median(resultsOf(workload, contender).map((run) => run[field]))
 
-/** Median of the ratios of neighbouring slices; `undefined` when the other one did not run. */
-const ratio = (workload: Workload, contender: Contender, other: Contender, field: keyof Measurement) => {
+/** Median of the ratios of neighbouring slices. */
+const ratio = (workload: Workload, contender: Contender, other: Contender, field: keyof Measurement): number => {
   const others = resultsOf(workload, other)
-  return others.length === 0
-    ? undefined
-    : median(resultsOf(workload, contender).map((run, i) => run[field] / others[i][field]))
+  return median(resultsOf(workload, contender).map((run, i) => run[field] / others[i][field]))
 }
 
 const row = (...cells: ReadonlyArray<string | number>) => console.log(`| ${cells.join(" | ")} |`)
-const fixed = (value: number | undefined, digits: number): string => value === undefined ? "" : value.toFixed(digits)
+const fixed = (value: number, digits: number): string => value.toFixed(digits)
 
-const [baseline, own, ...peers] = known
+const baselines = names.filter((name) => name === "effect" || name === "node")
 console.log(
   `Node ${process.versions.node}, ${cpus()[0]?.model ?? "unknown processor"}, ` +
     `${pinned ? "one core for the server, one for the load" : "cores shared by server and load"}, ` +
     `${connections} connections, ${rounds} rounds of ${seconds} s\n`
 )
-row("workload", "server", "requests/s", "x effect", "CPU µs/request", "x effect", "user mode x effect", "p99 ms")
-row("---", "---", "--:", "--:", "--:", "--:", "--:", "--:")
+const columns = (unit: string) => [unit, ...baselines.map((name) => `x ${name}`)]
+const header = [
+  "workload",
+  "server",
+  ...columns("requests/s"),
+  ...columns("CPU µs"),
+  ...columns("user mode µs"),
+  "p99 ms"
+]
+row(...header)
+row(...header.map((_, i) => i < 2 ? "---" : "--:"))
 for (const workload of cases) {
   for (const name of names) {
+    const cells = (field: keyof Measurement, digits: number) => [
+      fixed(of(workload, name, field), digits),
+      ...baselines.map((baseline) => fixed(ratio(workload, name, baseline, field), 2))
+    ]
     row(
       workload,
       titles[name],
-      Math.round(of(workload, name, "rate")),
-      fixed(ratio(workload, name, baseline, "rate"), 2),
-      fixed(of(workload, name, "cpu"), 1),
-      fixed(ratio(workload, name, baseline, "cpu"), 2),
-      fixed(ratio(workload, name, baseline, "user"), 2),
+      ...cells("rate", 0),
+      ...cells("cpu", 1),
+      ...cells("user", 1),
       fixed(of(workload, name, "p99"), 1)
     )
   }
 }
 
-const others = peers.filter((peer) => names.includes(peer))
-if (names.includes(own) && others.length > 0) {
-  console.log(`\n${titles[own]} against its peers: times their requests/s, times their CPU\n`)
-  row("workload", ...others.map((peer) => titles[peer]))
-  row("---", ...others.map(() => "--:"))
+const owns = names.filter(isOwn)
+const peers = names.filter((name) => !isOwn(name) && !isBare(name))
+if (owns.length > 0 && peers.length > 0) {
+  console.log("\nThis library against its peers: times their requests/s, times their CPU\n")
+  row("workload", "server", ...peers.map((peer) => titles[peer]))
+  row("---", "---", ...peers.map(() => "--:"))
   for (const workload of cases) {
-    row(
-      workload,
-      ...others.map((peer) =>
-        `${fixed(ratio(workload, own, peer, "rate"), 2)}, ${fixed(ratio(workload, own, peer, "cpu"), 2)}`
+    for (const own of owns) {
+      row(
+        workload,
+        titles[own],
+        ...peers.map((peer) =>
+          `${fixed(ratio(workload, own, peer, "rate"), 2)}, ${fixed(ratio(workload, own, peer, "cpu"), 2)}`
+        )
       )
-    )
+    }
   }
 }

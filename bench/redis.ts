@@ -1,5 +1,5 @@
 /**
- * The Redis store against a bare `ioredis` with the same octets, and against `connect-redis` where it is installed.
+ * The Redis store against a bare `ioredis` with the same octets, and against `connect-redis`.
  *
  *     npm run bench -- redis [--rounds=15] [--millis=100] [--lanes=1,64,512]
  *                            [--only=ioredis,effect-session] [--operations=read,write,rolling] [--profile=30]
@@ -11,17 +11,13 @@
 import { type Child, start } from "./http/child.ts"
 import * as Options from "./http/options.ts"
 import { contenders, type Name, type Operation, operations } from "./redis/contenders.ts"
-import * as peers from "./redis/peers.ts"
 import { cpuOf, startRedis } from "./redis/server.ts"
 import type { WorkerCommands } from "./redis/worker.ts"
 
 const rounds = Options.number("rounds", 15)
 const millis = Options.number("millis", 100)
 const lanes = Options.some("lanes", ["1", "64", "512"]).map(Number)
-const peersThere = await peers.areThere()
-const names = Options.some("only", Object.keys(contenders) as ReadonlyArray<Name>).filter((name) =>
-  peersThere || name !== "connect-redis"
-)
+const names = Options.some("only", Object.keys(contenders) as ReadonlyArray<Name>)
 const cases = Options.some("operations", operations)
 const warmUp = Options.number("warmup", 1500)
 const profiled = process.argv.some((argument) => argument.startsWith("--profile="))

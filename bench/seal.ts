@@ -9,8 +9,8 @@
  * own, as what it leaves behind for the garbage collector would fall on the next
  * one; they take turns, each round in another order. Printed are medians of the
  * rounds: processor time of all threads for each operation, and its ratio to that
- * of the first contender in the same round. Peers, and libsodium, are measured
- * where they are installed.
+ * of the first contender in the same round. libsodium is measured where it has a
+ * build for the machine.
  *
  * `--unique` also seals that many values and looks for a nonce that comes twice.
  */
@@ -41,7 +41,7 @@ const measure = async (group: keyof typeof groups) => {
     if (await worker.call("start", { group, name })) workers.set(name, worker)
     else {
       await worker.stop()
-      process.stderr.write(`${name} is not installed\n`)
+      process.stderr.write(`${name} cannot run here\n`)
     }
   }
   const names = [...workers.keys()]

@@ -7,7 +7,7 @@ export interface Options {
   readonly cwd?: string | undefined
   readonly env?: Record<string, string | undefined> | undefined
   /** Modules of `test/preload` to load first. */
-  readonly preload?: ReadonlyArray<"freePort" | "sources"> | undefined
+  readonly preload?: ReadonlyArray<"freePort" | "sources" | "webOnly"> | undefined
 }
 
 /** What a program wrote, and how it ended. */

@@ -32,6 +32,9 @@ export const dataOf = (index: number): Data => {
   }
 }
 
+/** The session after a request of the workload `write`. */
+export const counted = (data: Data): Data => ({ ...data, count: data.count + 1 })
+
 /**
  * What a request does.
  *

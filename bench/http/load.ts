@@ -1,7 +1,7 @@
 /**
  * Child process that loads a server. Each connection has a session and one
  * request on its way at a time, and sends the last cookie that it was given, as
- * a browser does. Every response must be 200 and have the right body.
+ * a browser does, unless it is to be unknown. Every response must be 200 and have the right body.
  *
  * It knows just enough of HTTP for the servers of this benchmark, and so costs a
  * fraction of what they do. With a core of its own it polls and never sleeps:
@@ -96,7 +96,7 @@ class Connection {
     if (!text.startsWith("HTTP/1.1 200 ") || text.length !== body + wanted.length || !text.endsWith(wanted)) {
       return this.refuse(text)
     }
-    const cookie = setCookie.exec(text)?.[1]
+    const cookie = this.workload === "anonymous" ? undefined : setCookie.exec(text)?.[1]
     if (cookie !== undefined) this.request = this.requestWith(cookie)
     if (this.onAnswer(performance.now() - this.sentAt)) this.send()
     else this.onEnd()

@@ -2,7 +2,7 @@
  * Loading one server, and measuring it meanwhile.
  */
 import { type Child, pinned } from "./child.ts"
-import type { Server } from "./contenders.ts"
+import { isBare, type Server } from "./contenders.ts"
 import type { Workload } from "./data.ts"
 import type { LoadCommands } from "./load.ts"
 
@@ -29,7 +29,7 @@ export interface Loaded {
 /** Connects the load generator to a server. */
 export const connect = async (load: Child<LoadCommands>, server: Server, workload: Workload): Promise<Loaded> => {
   const { contender, cookies, port, process } = server
-  await load.call("open", { port, workload, cookies, sessions: contender !== "effect" })
+  await load.call("open", { port, workload, cookies, sessions: !isBare(contender) })
   return {
     warmUp: async (requests) => {
       await load.call("run", { ownCore: pinned, port, requests, seconds: 10 })

@@ -1,19 +1,18 @@
 /**
- * The application of this library's contenders, on any store.
+ * The session of this library's contenders, and where it can be kept: with the production preset, which seals what
+ * leaves the process.
  */
-import { Session, SessionConfig } from "@effect-session/core"
+import { CookieStore, MemoryStore, Revocations, Session, SessionConfig } from "@effect-session/core"
 import type { Crypto } from "@effect-session/core/Crypto"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import type { Suite } from "@effect-session/core/SealedFormat"
 import type { SessionBackend } from "@effect-session/core/SessionBackend"
-import { SessionMiddleware } from "@effect-session/http"
-import { Effect, Layer, Redacted, Schema } from "effect"
-import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { RedisClient, RedisStore } from "@effect-session/redis"
+import { Layer, Redacted, Schema } from "effect"
 import { randomBytes } from "node:crypto"
-import { answers, dataOf, guest } from "./data.ts"
-import { listenEffect } from "./listen.ts"
+import { guest } from "./data.ts"
 
-class UserSession extends Session.Service<UserSession>()("bench/UserSession", {
+export class UserSession extends Session.Service<UserSession>()("bench/UserSession", {
   data: Schema.Struct({
     role: Schema.String,
     userId: Schema.String,
@@ -27,47 +26,33 @@ class UserSession extends Session.Service<UserSession>()("bench/UserSession", {
   initial: { role: guest, userId: "", email: "", permissions: [], locale: "", theme: "", signedInAt: 0, count: 0 }
 }) {}
 
-const routes = Layer.mergeAll(
-  HttpRouter.add(
-    "GET",
-    "/anonymous",
-    Effect.map(UserSession.get, ({ role }) => HttpServerResponse.text(answers.anonymous(role)))
-  ),
-  HttpRouter.add(
-    "GET",
-    "/read",
-    Effect.map(UserSession.get, ({ userId }) => HttpServerResponse.text(answers.read(userId)))
-  ),
-  HttpRouter.add(
-    "GET",
-    "/write",
-    Effect.map(
-      UserSession.update((data) => ({ ...data, count: data.count + 1 })),
-      ({ count }) => HttpServerResponse.text(answers.write(count))
-    )
-  ),
-  HttpRouter.add(
-    "GET",
-    "/login",
-    Effect.gen(function*() {
-      const request = yield* HttpServerRequest.HttpServerRequest
-      const data = dataOf(Number(request.url.split("=")[1]))
-      yield* UserSession.login(data.userId, () => data)
-      return HttpServerResponse.text("ok")
-    })
-  )
-)
+/** The cookie, on a server without TLS. */
+export const cookie = { name: "session", secure: false } as const
 
-/** Starts the server with the production preset on a store, and returns its port. */
-export const listenOn = <E>(
-  store: Layer.Layer<SessionBackend, E, Crypto | SessionConfig.SessionConfig>,
-  suite?: Suite
-): Promise<number> =>
-  listenEffect(Layer.provide(
-    routes,
-    SessionMiddleware.layer(UserSession, { cookie: { name: "session", secure: false } }).pipe(
-      Layer.provide(store),
-      Layer.provide(CryptoNode.layer),
-      Layer.provide(SessionConfig.layer({ secrets: Redacted.make(randomBytes(32).toString("base64url")), suite }))
+const live = <E>(store: Layer.Layer<SessionBackend, E, Crypto | SessionConfig.SessionConfig>, suite?: Suite) =>
+  store.pipe(
+    Layer.provideMerge(CryptoNode.layer),
+    Layer.provideMerge(
+      SessionConfig.layer({ secrets: Redacted.make(randomBytes(32).toString("base64url")), suite })
     )
-  ))
+  )
+
+/** In the memory of the process. */
+export const inMemory = () => live(MemoryStore.layer())
+
+/** In cookies, sealed with one of the suites. */
+export const inCookies = (suite: Suite) =>
+  live(CookieStore.layer().pipe(Layer.provide(Revocations.layerMemory())), suite)
+
+/** In Redis, on a port of this machine. */
+export const inRedis = (port: number) =>
+  live(
+    RedisStore.layer().pipe(
+      Layer.provide(
+        RedisClient.layer({ url: Redacted.make(`redis://127.0.0.1:${port}`), commandTimeout: "10 seconds" })
+      )
+    )
+  )
+
+/** What every place provides. */
+export type Live<E> = Layer.Layer<SessionBackend | SessionConfig.SessionConfig | Crypto, E>

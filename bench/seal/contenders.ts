@@ -14,7 +14,6 @@ import * as recordCodec from "../../packages/core/src/internal/recordCodec.ts"
 import * as SealedFormat from "../../packages/core/src/SealedFormat.ts"
 import * as SessionConfig from "../../packages/core/src/SessionConfig.ts"
 import { dataOf } from "../http/data.ts"
-import * as peers from "./peers.ts"
 
 export const operations = ["seal", "open"] as const
 export type Operation = typeof operations[number]
@@ -146,7 +145,7 @@ const cookie = (crypto: Crypto.Crypto["Service"]): Contender => {
 }
 
 const ironSession = async (): Promise<Contender> => {
-  const { sealData, unsealData } = await peers.ironSession()
+  const { sealData, unsealData } = await import("iron-session")
   const options = { password: randomBytes(32).toString("base64url"), ttl: 86_400 }
   return {
     run: async (operation, size, times) => {
@@ -160,10 +159,10 @@ const ironSession = async (): Promise<Contender> => {
 
 const secureSession = async (): Promise<Contender> => {
   const { default: fastify } = await import("fastify")
-  const server = fastify()
-  await server.register(await peers.secureSession(), { key: randomBytes(32) })
-  await server.ready()
-  const app = server as unknown as peers.SecureApp
+  const { default: secure } = await import("@fastify/secure-session")
+  const app = fastify()
+  await app.register(secure, { key: randomBytes(32) })
+  await app.ready()
   return {
     run: async (operation, size, times) => {
       const data = dataOfSize(size)

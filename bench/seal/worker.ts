@@ -7,7 +7,7 @@ import { type Contender, groups, type Operation } from "./contenders.ts"
 let contender: Contender | undefined
 
 const commands = {
-  /** Whether the contender is there: peers may not be installed. */
+  /** Whether the contender is there: libsodium may not be. */
   start: async ({ group, name }: { readonly group: keyof typeof groups; readonly name: string }): Promise<boolean> => {
     const known: { readonly [name: string]: () => Promise<Contender> } = groups[group]
     try {

@@ -1,5 +1,5 @@
 /** The routes of the demo, the same for every store. */
-import type { Session } from "@effect-session/core"
+import { type Session, UserAgent } from "@effect-session/core"
 import { CrossOrigin, SessionMiddleware } from "@effect-session/http"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -184,10 +184,11 @@ const stream = Effect.gen(function*() {
 
 const devices = Effect.map(Effect.flatMap(Accounts, (accounts) => accounts.devices), (list) =>
   json({
-    devices: list.map(({ address, agent, createdAt, current, expiresAt, handle, lastSeenAt }) => ({
+    devices: list.map(({ agent, client, createdAt, current, expiresAt, handle, lastSeenAt, network }) => ({
       handle,
+      name: UserAgent.format(client),
       agent: agent ?? null,
-      address: address ?? null,
+      network: network ?? null,
       createdAt: time(createdAt),
       lastSeenAt: time(lastSeenAt),
       expiresAt: time(expiresAt),

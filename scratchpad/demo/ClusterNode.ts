@@ -3,22 +3,16 @@ import { ClusterStore, Invalidation, RedisInvalidation } from "@effect-session/c
 import { Resilience, SessionBackend, SessionConfig } from "@effect-session/core"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import { RedisClient, RedisStore } from "@effect-session/redis"
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
-import * as HttpServerError from "effect/http/HttpServerError"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
-import * as References from "effect/References"
-import { createServer } from "node:http"
 import * as Accounts from "./Accounts.ts"
-import * as Api from "./Api.ts"
 import * as Cluster from "./Cluster.ts"
+import * as Server from "./Server.ts"
 
 /** What a node is told: once what it is, then who is there. */
 export type Order =
@@ -72,9 +66,7 @@ const serve = ({ name, port, redis, secret }: Extract<Order, { readonly _tag: "S
     yield* report({ _tag: "Listening", port: address._tag === "UnixPathAddress" ? port : address.port })
   }))
   return Announcement.pipe(
-    Layer.provide(
-      HttpRouter.serve(Api.layer, { disableLogger: true, disableListenLog: true, routerConfig: Api.routerConfig })
-    ),
+    Layer.provide(Server.layerApi),
     Layer.provide(Layer.merge(Accounts.layerStore, Place)),
     Layer.provide(SessionBackend.layer("cluster", { sealByDefault: true })),
     Layer.provide(store),
@@ -82,22 +74,12 @@ const serve = ({ name, port, redis, secret }: Extract<Order, { readonly _tag: "S
     Layer.provide(
       SessionConfig.layer({ preset: "development", secrets: Redacted.make(secret), conflictRetries: 200 })
     ),
-    Layer.provide(
-      NodeHttpServer.layer(() => createServer({ requestTimeout: 30_000 }), {
-        port,
-        host: "127.0.0.1",
-        gracefulShutdownTimeout: "1 second"
-      })
-    ),
-    Layer.provide(Layer.succeed(References.MinimumLogLevel, "Warn")),
-    Layer.provide(Logger.layer([Logger.withConsoleError(Logger.formatSimple)]))
+    Layer.provide(Server.layer(port))
   )
 }
 
-const isTaken = (cause: unknown): boolean => cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE"
-
 const reasonOf = (error: Error, port: number): string =>
-  error instanceof HttpServerError.ServeError && isTaken(error.cause)
+  Server.isTaken(error)
     ? `Port ${port} is taken. Take other ones: npm run demo -- --store cluster --port ${port + 1}`
     : error.message
 

@@ -14,25 +14,20 @@ import {
 import type { Crypto } from "@effect-session/core/Crypto"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import { RedisClient, RedisError, RedisStore } from "@effect-session/redis"
-import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServer from "effect/http/HttpServer"
 import * as HttpServerError from "effect/http/HttpServerError"
 import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
 import * as Redacted from "effect/Redacted"
-import * as References from "effect/References"
-import { createServer } from "node:http"
 import { parseArgs } from "node:util"
 import * as Accounts from "./Accounts.ts"
-import * as Api from "./Api.ts"
 import * as ClusterProgram from "./ClusterProgram.ts"
 import * as RedisProcess from "./RedisProcess.ts"
+import * as Server from "./Server.ts"
 
 const stores = ["memory", "cookie", "redis", "cluster"] as const
 
@@ -133,9 +128,7 @@ const Announcement = Layer.effectDiscard(Effect.gen(function*() {
 
 const server = (store: Store) =>
   Announcement.pipe(
-    Layer.provide(
-      HttpRouter.serve(Api.layer, { disableLogger: true, disableListenLog: true, routerConfig: Api.routerConfig })
-    ),
+    Layer.provide(Server.layerApi),
     Layer.provide(store),
     Layer.provide(CryptoNode.layer),
     Layer.provide(SessionConfig.layer({
@@ -143,18 +136,8 @@ const server = (store: Store) =>
       // A hundred requests at once on one session all get through, also where a store needs a round trip for each.
       conflictRetries: 200
     })),
-    Layer.provide(
-      NodeHttpServer.layer(() => createServer({ requestTimeout: 30_000 }), {
-        port,
-        host: "127.0.0.1",
-        gracefulShutdownTimeout: "1 second"
-      })
-    ),
-    Layer.provide(Layer.succeed(References.MinimumLogLevel, "Warn")),
-    Layer.provide(Logger.layer([Logger.withConsoleError(Logger.formatSimple)]))
+    Layer.provide(Server.layer(port))
   )
-
-const isTaken = (cause: unknown): boolean => cause instanceof Error && "code" in cause && cause.code === "EADDRINUSE"
 
 const program = Effect.gen(function*() {
   if (name !== "cluster") return yield* Layer.launch(server(layers[name]))
@@ -165,12 +148,14 @@ const program = Effect.gen(function*() {
 Effect.scoped(program).pipe(
   Effect.catchIf(
     (error) => error instanceof HttpServerError.ServeError,
-    ({ cause }) =>
+    (error) =>
       Effect.sync(() =>
         stop(
-          isTaken(cause)
+          Server.isTaken(error)
             ? `Port ${port} is taken. Take another one: npm run demo -- --port ${port + 1}`
-            : `The demo cannot listen on port ${port}: ${cause instanceof Error ? cause.message : cause}`
+            : `The demo cannot listen on port ${port}: ${
+              error.cause instanceof Error ? error.cause.message : error.cause
+            }`
         )
       )
   ),

@@ -236,36 +236,12 @@ $("reload").addEventListener("click", () => location.reload())
 
 // --- devices -------------------------------------------------------------------------------------------------------
 
-const firstMatch = (text, names) => names.find(([pattern]) => pattern.test(text))?.[1]
-
-const deviceName = (agent) => {
-  if (agent === null) return "Unknown device"
-  const browser = firstMatch(agent, [
-    [/Edg/, "Edge"],
-    [/OPR/, "Opera"],
-    [/Firefox/, "Firefox"],
-    [/Chrom/, "Chrome"],
-    [/Safari/, "Safari"],
-    [/^curl/, "curl"]
-  ])
-  const system = firstMatch(agent, [
-    [/Android/, "Android"],
-    [/iPhone|iPad/, "iOS"],
-    [/Windows/, "Windows"],
-    [/Mac OS X/, "macOS"],
-    [/CrOS/, "ChromeOS"],
-    [/Linux/, "Linux"]
-  ])
-  return [browser ?? agent.slice(0, 40), system].filter(Boolean).join(" on ")
-}
-
 const showDevices = (devices) => {
   $("devices-empty").hidden = devices.length > 0
-  $("devices").replaceChildren(...devices.map(({ address, agent, createdAt, current, handle, lastSeenAt }) => {
-    const name = deviceName(agent)
+  $("devices").replaceChildren(...devices.map(({ agent, createdAt, current, handle, lastSeenAt, name, network }) => {
     const title = element("p", { className: "name", title: agent ?? "" }, name)
     if (current) title.append(" ", element("span", { className: "tag here", textContent: "this one" }))
-    const from = address === null ? "" : `${address}, `
+    const from = network === null ? "" : `${network}, `
     const facts = `${from}since ${clock(createdAt)}, last seen ${ago(lastSeenAt)}`
     const end = element("button", {
       type: "button",

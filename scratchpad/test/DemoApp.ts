@@ -145,7 +145,7 @@ export const makeCookie = Effect.gen(function*() {
     Effect.suspend(() => app.up ? call : Effect.fail(outage))
   const watched = Revocations.Revocations.of({
     subjectLifetime: list.subjectLifetime,
-    revoke: (key, until) => watch(list.revoke(key, until)),
+    revoke: (...given) => watch(list.revoke(...given)),
     revokeSubject: (subject) => watch(list.revokeSubject(subject)),
     epoch: (subject) => watch(list.epoch(subject)),
     isRevoked: (session) =>

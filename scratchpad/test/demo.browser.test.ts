@@ -31,9 +31,13 @@ afterAll(async () => {
   }
 })
 
+// Without a window it would say to be no browser of a person.
+const userAgent =
+  "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36"
+
 /** A browser of its own, with an empty cookie jar, on the page. */
 const visit = async (options: BrowserContextOptions = {}, at = url) => {
-  const context = await browser.newContext({ locale: "en-GB", ...options })
+  const context = await browser.newContext({ locale: "en-GB", userAgent, ...options })
   const page = await context.newPage()
   const complaints: Array<string> = []
   page.on("console", (message) => {
@@ -154,6 +158,8 @@ describe("the page", () => {
     await desk.page.reload()
     await devices(desk.page).nth(1).waitFor()
     assert.match((await devices(desk.page).allTextContents()).join("\n"), /Chrome on Linux this one[^]*Safari on iOS/)
+    // About where it is, and no address.
+    assert.match((await devices(desk.page).allTextContents()).join("\n"), /(127\.0\.0\.0\/24|::\/48), since /)
     await button(desk.page, "End Safari on iOS").click()
     await devices(desk.page).nth(1).waitFor({ state: "detached" })
     // The phone notices at the next thing it does.

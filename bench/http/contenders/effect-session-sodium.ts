@@ -1,7 +1,8 @@
 /**
  * This library in cookie mode, with the suite that libsodium makes fast.
  */
-import { listenWith } from "./effect-session-cookie.ts"
+import { listenOn } from "../effectApp.ts"
+import { inCookies } from "../userSession.ts"
 
 /** Starts the server and returns its port. */
-export const listen = (): Promise<number> => listenWith("xchacha20Poly1305")
+export const listen = (): Promise<number> => listenOn(inCookies("xchacha20Poly1305"))

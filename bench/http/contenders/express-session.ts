@@ -6,8 +6,8 @@ import session from "express-session"
 import { randomBytes } from "node:crypto"
 import { answers, dataOf, guest } from "../data.ts"
 
-/** Starts the server and returns its port. */
-export const listen = (): Promise<number> => {
+/** Starts the server, on one of its stores, and returns its port. */
+export const listenWith = (store: object): Promise<number> => {
   const app = express()
   app.disable("x-powered-by")
   app.disable("etag")
@@ -16,7 +16,7 @@ export const listen = (): Promise<number> => {
     name: "session",
     resave: false,
     saveUninitialized: false,
-    store: new session.MemoryStore(),
+    store,
     cookie: { sameSite: "lax", maxAge: 86_400_000 }
   }))
 
@@ -41,3 +41,6 @@ export const listen = (): Promise<number> => {
     const server = app.listen(0, "127.0.0.1", () => resolve(server.address().port))
   })
 }
+
+/** Starts the server and returns its port. */
+export const listen = (): Promise<number> => listenWith(new session.MemoryStore())

@@ -1,32 +1,35 @@
 /**
  * Fastify with `@fastify/secure-session`, which keeps sessions in cookies.
  */
+import secureSession from "@fastify/secure-session"
 import fastify from "fastify"
 import { randomBytes } from "node:crypto"
-import { secureSession, sessionOf } from "../../seal/peers.ts"
 import { answers, type Data, dataOf, guest } from "../data.ts"
+
+declare module "@fastify/secure-session" {
+  interface SessionData {
+    user: Data
+  }
+}
 
 /** Starts the server and returns its port. */
 export const listen = async (): Promise<number> => {
   const app = fastify()
-  await app.register(await secureSession(), {
+  await app.register(secureSession, {
     key: randomBytes(32),
     cookie: { path: "/", httpOnly: true, sameSite: "lax" }
   })
 
-  app.get("/anonymous", (request) => {
-    const data = sessionOf(request).get("data") as Data | undefined
-    return answers.anonymous(data?.role ?? guest)
-  })
-  app.get("/read", (request) => answers.read((sessionOf(request).get("data") as Data).userId))
+  app.get("/anonymous", (request) => answers.anonymous(request.session.get("user")?.role ?? guest))
+  app.get("/read", (request) => answers.read(request.session.get("user")!.userId))
   app.get("/write", (request) => {
-    const data = sessionOf(request).get("data") as Data
-    const count = data.count + 1
-    sessionOf(request).set("data", { ...data, count })
+    const user = request.session.get("user")!
+    const count = user.count + 1
+    request.session.set("user", { ...user, count })
     return answers.write(count)
   })
   app.get<{ Querystring: { readonly index: string } }>("/login", (request) => {
-    sessionOf(request).set("data", dataOf(Number(request.query.index)))
+    request.session.set("user", dataOf(Number(request.query.index)))
     return "ok"
   })
 

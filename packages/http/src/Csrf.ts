@@ -2,10 +2,12 @@
  * Tokens against cross-site request forgery: a form or a script of the
  * application proves that a page of the application made it.
  *
- * A token is a random part and an HMAC over it and the session's id. It is of no
+ * A token is a random part and an HMAC over it and the session's key. It is of no
  * use with another session, it ends with a sign-in, a new id and a sign-out, and no
- * two are alike. Visitors without a session get tokens too, bound to a cookie of
- * their own, so that a sign-in form is protected without storing anything.
+ * two are alike. It is made under the newest secret, and accepted under every
+ * secret of `SessionConfig`. Visitors without a session get tokens too, bound to a
+ * cookie of their own, so that a sign-in form is protected without storing
+ * anything.
  *
  * {@link layerGlobal} refuses every request whose method is not `GET`, `HEAD` or
  * `OPTIONS` with 403, unless
@@ -27,6 +29,7 @@ import { Crypto } from "@effect-session/core/Crypto"
 import type { Session, Tag } from "@effect-session/core/Session"
 import { SessionConfig } from "@effect-session/core/SessionConfig"
 import type { SessionError } from "@effect-session/core/SessionError"
+import * as SessionManager from "@effect-session/core/SessionManager"
 import * as ByteSize from "effect/ByteSize"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -226,7 +229,7 @@ export const make = <Self, A>(
     const isValid = Effect.fnUntraced(
       function*(session: Session<A>, request: HttpServerRequest.HttpServerRequest, token: string) {
         if (!CsrfToken.isToken(token)) return false
-        const id = yield* session.handle
+        const id = yield* SessionManager.keyOf(session)
         if (id !== undefined && (yield* CsrfToken.verify(crypto, scope, { kind: "session", id }, token))) return true
         // What a visitor was given ends with the sign-in.
         if (yield* SessionApi.isAuthenticated(session)) return false
@@ -258,7 +261,7 @@ export const make = <Self, A>(
       let fresh: string | undefined
       const answer = (line: string | undefined) => HttpEffect.appendPreResponseHandlerUnsafe(context, dress(line))
       const token = Effect.gen(function*() {
-        const id = yield* session.handle
+        const id = yield* SessionManager.keyOf(session)
         if (id !== undefined) {
           const isOver = (yield* session.subject) !== undefined && visitorOf(request) !== undefined
           answer(isOver ? SessionCookie.clear(cookie) : undefined)

@@ -31,7 +31,13 @@ export interface Options {
   readonly password: Redacted.Redacted | { readonly [id: string]: Redacted.Redacted }
   /** The cookie, for its name and for clearing it. Its further parts, `.0` to `.3`, are read too. */
   readonly cookie: SessionCookie.Options & { readonly name: string }
-  /** What in the data makes the session this one and no other; without it, each seal is a session. */
+  /**
+   * What in the data makes the session this one and no other: a text that is random
+   * and new with each sign-in. The id of the user would let one session of a user
+   * move and no later one, and a guess of it could be tested by whoever reads the
+   * marks of `MovedSessions`, which are its plain SHA-256. Without it, or where it
+   * returns `undefined` or throws, each seal is a session.
+   */
   readonly identify?: ((data: unknown) => string | undefined) | undefined
 }
 

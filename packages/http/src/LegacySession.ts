@@ -301,7 +301,7 @@ export const make = <A>(options: Options<A>): Effect.Effect<Mover<A>, never, Mov
       })
 
       const arrive = Effect.fnUntraced(function*() {
-        if (!isOver(yield* session.status)) return
+        if (!SessionManager.isWritable(session) || !isOver(yield* session.status)) return
         for (const source of named) {
           const { reader } = source
           const candidate = yield* reader.find(header)
@@ -348,8 +348,9 @@ export const make = <A>(options: Options<A>): Effect.Effect<Mover<A>, never, Mov
  *
  * **Details**
  *
- * Provide it to the layer of the middleware. `MovedSessions` remembers what was
- * moved, and has to be shared by all processes that share the sessions.
+ * Provide it to the layer of the middleware, or merge it into that of `SessionNode`
+ * and `SessionFetch`. `MovedSessions` remembers what was moved, and has to be
+ * shared by all processes that share the sessions.
  *
  * **Gotchas**
  *

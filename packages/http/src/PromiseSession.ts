@@ -10,27 +10,23 @@
  * @since 0.1.0
  */
 import type { FlashKind } from "@effect-session/core/Flash"
+import type { OutagePolicy } from "@effect-session/core/OutagePolicy"
 import type { Info, LifetimeOptions, Status } from "@effect-session/core/Session"
 import type { FlashMessage } from "@effect-session/core/SessionData"
 import type { SessionError } from "@effect-session/core/SessionError"
+import type { Access } from "@effect-session/core/SessionManager"
 import type { Served } from "@effect-session/core/SessionStore"
 import type * as Duration from "effect/Duration"
 import type * as SessionCookie from "./SessionCookie.ts"
 
 /**
- * The session of one request.
- *
- * **Gotchas**
- *
- * What is written once the first byte of the response has left is refused: the
- * promise is rejected with the reason `Finished`. Operations that are under way
- * when the response ends are waited for.
+ * The session of one request, for code that only reads.
  *
  * @stability unstable
  * @category models
  * @since 0.1.0
  */
-export interface PromiseSession<in out A> {
+export interface ReadonlyPromiseSession<out A> {
   /** The data; the initial data where there is no session. Never writes. */
   readonly get: () => Promise<A>
   /** What the session turned out to be. Never rejected. */
@@ -49,6 +45,23 @@ export interface PromiseSession<in out A> {
   readonly served: () => Promise<Served | undefined>
   /** Opaque name of the stored session, safe to show, log and send. */
   readonly handle: () => Promise<string | undefined>
+}
+
+/**
+ * The session of one request.
+ *
+ * **Gotchas**
+ *
+ * What is written once the first byte of the response has left is refused: the
+ * promise is rejected with the reason `Finished`. Operations that are under way
+ * when the response begins are waited for. If one of them fails, or one has failed
+ * before that nobody has attached to, the request has failed.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface PromiseSession<in out A> extends ReadonlyPromiseSession<A> {
   /** Replaces the data. Fails to commit if another request changes the session meanwhile: prefer `update`. */
   readonly set: (data: A) => Promise<void>
   /**
@@ -150,4 +163,68 @@ export interface Options<in Request> {
   readonly address?: ((request: Request) => string | undefined) | undefined
   /** The response to a session error; that of `SessionMiddleware.toResponse` by default. */
   readonly onError?: ((error: SessionError) => ErrorResponse) | undefined
+}
+
+/**
+ * What a route says about its session.
+ *
+ * **Details**
+ *
+ * It holds for the rest of the request, also for what other code does with the
+ * session; what is said last counts, each option by itself. What was read before
+ * is read already: a middleware that reads the session of every request comes after
+ * the one that says this.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface RouteOptions {
+  /**
+   * What the request may do to its session, `full` by default: see `SessionRoute`.
+   * With `read` it only reads, and there is neither a write nor a cookie, whoever
+   * tries. With `none` nobody looks at its cookie.
+   */
+  readonly access?: Access | undefined
+  /**
+   * Whether the request happens by itself, such as a poll or a beacon: it does not
+   * keep the session alive. `false` by default.
+   */
+  readonly passive?: boolean | undefined
+  /** What it gets while the store does not serve; by default what the store's own policy says. */
+  readonly outage?: OutagePolicy | undefined
+}
+
+/**
+ * What a route says that does not write to its session.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface ReadonlyRouteOptions extends RouteOptions {
+  readonly access: "read" | "none"
+}
+
+/**
+ * What a route says that may write to its session.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface WritableRouteOptions extends RouteOptions {
+  readonly access?: "full" | "data" | undefined
+}
+
+/**
+ * Finds the session of a request, which may say what kind of request it is.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface SessionOf<in Request, in out A> {
+  (request: Request, options: ReadonlyRouteOptions): ReadonlyPromiseSession<A>
+  (request: Request, options?: WritableRouteOptions): PromiseSession<A>
 }

@@ -14,6 +14,8 @@ import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import type * as Layer from "effect/Layer"
+import * as Prefetch from "./internal/prefetch.ts"
+import * as RouteMarks from "./internal/routeMarks.ts"
 
 /**
  * What kind of request it is.
@@ -54,19 +56,20 @@ export const Passive: Context.Reference<boolean> = Context.Reference<boolean>(
   { defaultValue: () => false }
 )
 
-// By source: a router gives routes below a prefix a request of their own with the same source.
-const passiveSources = new WeakSet<object>()
-
 /**
- * Makes a request passive, up to the end of it.
+ * Makes a request passive, until its outermost session middleware has committed.
+ *
+ * **Gotchas**
+ *
+ * The mark belongs to the platform's request, which may be more than one run:
+ * without a session middleware, it stays for as long as that object does.
  *
  * @stability unstable
  * @category combinators
  * @since 0.1.0
  */
-export const markPassive = (request: HttpServerRequest.HttpServerRequest): void => {
-  passiveSources.add(request.source)
-}
+export const markPassive = (request: HttpServerRequest.HttpServerRequest): void =>
+  RouteMarks.add(request, { passive: true })
 
 /**
  * Makes the requests of a handler passive.
@@ -104,9 +107,6 @@ export const passive = <A, E, R>(
  */
 export const layerPassive: Layer.Layer<never> = HttpRouter.middleware((app) => passive(app)).layer
 
-// `Sec-Purpose` is the standard; the others are what came before it.
-const purposes = ["sec-purpose", "sec-fetch-purpose", "purpose", "x-purpose", "x-moz"]
-
 /**
  * Whether a browser says that it loads something ahead.
  *
@@ -114,13 +114,8 @@ const purposes = ["sec-purpose", "sec-fetch-purpose", "purpose", "x-purpose", "x
  * @category guards
  * @since 0.1.0
  */
-export const isPrefetch = (headers: Readonly<Record<string, string | undefined>>): boolean => {
-  for (const name of purposes) {
-    const value = headers[name]
-    if (value !== undefined && /^\s*(?:prefetch|prerender|preview)\s*(?:[;,]|$)/i.test(value)) return true
-  }
-  return false
-}
+export const isPrefetch = (headers: Readonly<Record<string, string | undefined>>): boolean =>
+  Prefetch.isPrefetch((name) => headers[name])
 
 /**
  * Whether a request was made passive by now.
@@ -129,7 +124,7 @@ export const isPrefetch = (headers: Readonly<Record<string, string | undefined>>
  * @category guards
  * @since 0.1.0
  */
-export const isPassive = (request: HttpServerRequest.HttpServerRequest): boolean => passiveSources.has(request.source)
+export const isPassive = (request: HttpServerRequest.HttpServerRequest): boolean => RouteMarks.of(request).passive
 
 /**
  * What kind of request this is, as far as it is known by now.

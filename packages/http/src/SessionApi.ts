@@ -44,6 +44,7 @@ import { withoutPrefix } from "./internal/cookieName.ts"
 import * as RequestClass from "./RequestClass.ts"
 import { failures, Forbidden, toResponse, Unauthorized } from "./SessionApiError.ts"
 import * as SessionMiddleware from "./SessionMiddleware.ts"
+import * as SessionRoute from "./SessionRoute.ts"
 
 /**
  * Who is signed in, and since when.
@@ -305,6 +306,13 @@ interface Annotated {
 
 const isPassive = ({ annotations }: Annotated) => Context.getOrUndefined(annotations, RequestClass.Passive)
 
+const markRoute = (context: Context.Context<never>, { annotations }: Annotated): void => {
+  const options = Context.getOrUndefined(annotations, SessionRoute.Route)
+  if (options !== undefined) {
+    SessionRoute.mark(Context.getUnsafe(context, HttpServerRequest.HttpServerRequest), options)
+  }
+}
+
 const make = <S, A, Provides>(
   { cookie, session: tag }: Options<S, A>,
   guard: (app: App<Types.unhandled, Provides>) => App<Types.unhandled | Refused, S>,
@@ -334,6 +342,8 @@ const make = <S, A, Provides>(
           if (isPassive(endpoint) ?? isPassive(group)) {
             RequestClass.markPassive(Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest))
           }
+          markRoute(fiber.context, group)
+          markRoute(fiber.context, endpoint)
           const guarded = guard(app)
           // Another middleware, of the API or of the router around it, may have opened the session already.
           const open = Context.getOrUndefined(fiber.context, tag)

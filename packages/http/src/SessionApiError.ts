@@ -66,8 +66,15 @@ type WireReason = {
 }
 
 // What a client may know of a reason: nothing of its cause.
-const toWire = ({ reason }: SessionError.SessionError): Wire => {
+const toWire = (error: SessionError.SessionError): Wire => {
+  const { reason } = error
   switch (reason._tag) {
+    case "Invalid":
+      // To its client, a session that only another node can read is not available.
+      return {
+        _tag: "SessionError",
+        reason: { _tag: SessionMiddleware.toResponse(error).status === 503 ? "Unavailable" : reason._tag }
+      }
     case "Unavailable":
       return {
         _tag: "SessionError",
@@ -102,6 +109,10 @@ const reasonOf = ({ _tag, actual = 0, maximum = 0, retryAfter }: WireReason): Re
       return new SessionError.BindingMismatch()
     case "Finished":
       return new SessionError.Finished()
+    case "ReadOnly":
+      return new SessionError.ReadOnly()
+    case "Undeliverable":
+      return new SessionError.Undeliverable()
     case "Invalid":
       // Which problem it was stays on the server.
       return new SessionError.Invalid({ problem: "shape" })
@@ -135,7 +146,7 @@ const wireOf = (tags: ReadonlyArray<Reason["_tag"]>) =>
 
 const failure = (identifier: string, status: number, tags: ReadonlyArray<Reason["_tag"]>): Failure =>
   Schema.declare((value): value is SessionError.SessionError =>
-    value instanceof SessionError.SessionError && tags.includes(value.reason._tag)
+    value instanceof SessionError.SessionError && SessionMiddleware.toResponse(value).status === status
   ).pipe(HttpApiSchema.encodeToWithHeaders({
     body: wireOf(tags).annotate({ identifier, httpApiStatus: status }),
     headers: { "cache-control": Schema.optionalKey(Schema.String), "retry-after": Schema.optionalKey(Schema.String) }
@@ -171,7 +182,7 @@ export const failures: readonly [Failure, Failure, Failure, Failure, Failure, Fa
   failure("SessionLimitReached", 403, ["LimitReached"]),
   failure("SessionConflict", 409, ["Conflict", "Gone"]),
   failure("SessionTooLarge", 413, ["TooLarge"]),
-  failure("SessionFailed", 500, ["Invalid", "Finished"]),
+  failure("SessionFailed", 500, ["Invalid", "Finished", "ReadOnly", "Undeliverable"]),
   failure("SessionUnavailable", 503, ["Unavailable"])
 ]
 

@@ -45,11 +45,12 @@ import type { Crypto } from "@effect-session/core/Crypto"
 import type { Tag } from "@effect-session/core/Session"
 import type { SessionBackend } from "@effect-session/core/SessionBackend"
 import type { SessionConfig } from "@effect-session/core/SessionConfig"
+import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
+import * as Prefetch from "./internal/prefetch.ts"
 import * as RequestSession from "./internal/requestSession.ts"
 import * as Head from "./internal/responseHead.ts"
 import type * as PromiseSession from "./PromiseSession.ts"
-import * as RequestClass from "./RequestClass.ts"
 
 /**
  * The sessions of one service for handlers of fetch requests.
@@ -58,7 +59,7 @@ import * as RequestClass from "./RequestClass.ts"
  * @category models
  * @since 0.1.0
  */
-export interface SessionFetch<in out A> {
+export interface SessionFetch<in out A, in Services = never> {
   /**
    * Gives the requests of a handler their session. What else the handler gets is
    * handed on. Session errors that it is rejected with are answered.
@@ -71,8 +72,17 @@ export interface SessionFetch<in out A> {
     request: Request,
     handler: (session: PromiseSession.PromiseSession<A>) => Response | Promise<Response>
   ) => Promise<Response>
-  /** The session of a request. Throws for a request that has none. */
-  readonly of: (request: Request) => PromiseSession.PromiseSession<A>
+  /** The session of a request, and what its route says about it. Throws for a request that has none. */
+  readonly of: PromiseSession.SessionOf<Request, A>
+  /**
+   * Runs an effect in the session of a request: with that session as its service,
+   * and whatever else the layer has. For what the library offers besides the
+   * operations of a session, such as `SessionDevices.list(UserSession)`.
+   */
+  readonly runEffect: <B, E>(
+    request: Request,
+    effect: Effect.Effect<B, E, Services>
+  ) => Promise<B>
   /**
    * The request has failed, whatever its response looks like: its data changes are
    * discarded. For frameworks that turn errors into responses themselves.
@@ -93,22 +103,27 @@ export interface SessionFetch<in out A> {
  */
 export type Options = PromiseSession.Options<Request>
 
+const exchange: unique symbol = Symbol("@effect-session/http/SessionFetch")
+
+/** A request with its session; of several services each has a handler around the next. */
+interface Opened {
+  readonly other: Opened | undefined
+}
+
 /** What the sessions of one request know of each other. */
 interface Exchange {
   failed: boolean
   cookies: ReadonlyArray<string>
+  opened: Opened | undefined
 }
 
-// Several session services may serve one request, each with a handler around the next.
-const exchanges = new WeakMap<Request, Exchange>()
-
-const exchangeOf = (request: Request): Exchange => {
-  const known = exchanges.get(request)
-  if (known !== undefined) return known
-  const exchange: Exchange = { failed: false, cookies: [] }
-  exchanges.set(request, exchange)
-  return exchange
+// Upon the request: a `WeakMap` would cost more than the session.
+interface Attached {
+  [exchange]?: Exchange | undefined
 }
+
+const exchangeOf = (request: Request & Attached): Exchange =>
+  request[exchange] ??= { failed: false, cookies: [], opened: undefined }
 
 /**
  * Builds a layer, and serves a session service from it.
@@ -122,31 +137,63 @@ const exchangeOf = (request: Request): Exchange => {
  * @category constructors
  * @since 0.1.0
  */
-export const make = async <Self, A, E>(
+export const make = async <Self, A, E, Services = never>(
   tag: Tag<Self, A>,
-  layer: Layer.Layer<SessionBackend | SessionConfig | Crypto, E>,
+  layer: Layer.Layer<Services | SessionBackend | SessionConfig | Crypto, E>,
   options: Options = {}
-): Promise<SessionFetch<A>> => {
+): Promise<SessionFetch<A, Self | Services | SessionBackend | SessionConfig | Crypto>> => {
   const sessions = await RequestSession.make(tag, layer, options)
-  const open = new WeakMap<Request, RequestSession.RequestSession<A>>()
 
-  const run: SessionFetch<A>["run"] = async (request, handler) => {
-    const present = open.get(request)
-    if (present !== undefined) return handler(present.promises)
-    const session = sessions.open({
-      cookie: request.headers.get("cookie") ?? undefined,
-      active: () => !RequestClass.isPrefetch(Object.fromEntries(request.headers)),
-      client: () => ({
-        agent: request.headers.get("user-agent") ?? undefined,
-        address: options.address?.(request)
-      })
-    })
-    open.set(request, session)
+  class OpenedRequest implements RequestSession.Incoming, Opened {
+    readonly #request: Request
+    readonly #cookie: string | undefined
+    readonly session: RequestSession.RequestSession<A>
+    readonly other: Opened | undefined
+
+    constructor(request: Request, other: Opened | undefined) {
+      this.#request = request
+      this.#cookie = request.headers.get("cookie") ?? undefined
+      this.session = sessions.open(this)
+      this.other = other
+    }
+
+    get cookie() {
+      return this.#cookie
+    }
+
+    active() {
+      const { headers } = this.#request
+      return !Prefetch.isPrefetch((name) => headers.get(name))
+    }
+
+    client() {
+      return {
+        agent: this.#request.headers.get("user-agent") ?? undefined,
+        address: options.address?.(this.#request)
+      }
+    }
+  }
+
+  const sessionOf = (request: Request & Attached): RequestSession.RequestSession<A> | undefined => {
+    for (let one = request[exchange]?.opened; one !== undefined; one = one.other) {
+      if (one instanceof OpenedRequest) return one.session
+    }
+    return undefined
+  }
+
+  const serve = async (
+    request: Request,
+    handler: (session: RequestSession.RequestSession<A>) => Response | Promise<Response>
+  ): Promise<Response> => {
+    const present = sessionOf(request)
+    if (present !== undefined) return handler(present)
     const exchange = exchangeOf(request)
-    const outcome = () => request.signal.aborted ? "aborted" : exchange.failed ? "failure" : "success"
+    const opened = new OpenedRequest(request, exchange.opened)
+    const { session } = opened
+    exchange.opened = opened
     let response: Response
     try {
-      response = await handler(session.promises)
+      response = await handler(session)
     } catch (error) {
       exchange.failed = true
       const answer = sessions.answer(error)
@@ -157,7 +204,9 @@ export const make = async <Self, A, E>(
       }
       response = responseOf(answer)
     }
-    const { cookies, failure, vary } = await session.settle(outcome())
+    const { cookies, failure, vary } = await session.settle(
+      request.signal.aborted ? "aborted" : exchange.failed ? "failure" : "success"
+    )
     exchange.failed ||= failure !== undefined
     exchange.cookies = [...exchange.cookies, ...cookies]
     return failure === undefined
@@ -165,18 +214,17 @@ export const make = async <Self, A, E>(
       : dressed(responseOf(failure), { vary, cookies: exchange.cookies })
   }
 
-  const of: SessionFetch<A>["of"] = (request) => {
-    const session = open.get(request)
-    if (session === undefined) {
-      throw new Error(`${tag.key}: the request has no session; wrap what handles it in the handler of SessionFetch`)
-    }
-    return session.promises
+  const known = (request: Request): RequestSession.RequestSession<A> => {
+    const session = sessionOf(request)
+    if (session !== undefined) return session
+    throw new Error(`${tag.key}: the request has no session; wrap what handles it in the handler of SessionFetch`)
   }
 
   return {
-    handler: (handler) => (request, ...args) => run(request, () => handler(request, ...args)),
-    run,
-    of,
+    handler: (handler) => (request, ...args) => serve(request, () => handler(request, ...args)),
+    run: (request, handler) => serve(request, ({ promises }) => handler(promises)),
+    of: RequestSession.sessionOf(known),
+    runEffect: (request, effect) => sessions.runEffect(known(request), effect),
     fail: (request) => {
       exchangeOf(request).failed = true
     },

@@ -19,9 +19,13 @@
  * the one nearest to the route first. If one of them cannot be, the data changes
  * of those after it are discarded.
  *
+ * The table is the default: `SessionRoute` has other rules for routes, and says
+ * which routes only read their session or have none.
+ *
  * What a handler's own pre-response handlers write is committed too. What a
- * streamed body writes comes too late and fails with `Finished`; read the session
- * before the body begins as well, so that caches learn of it.
+ * streamed body writes comes too late and fails with `Finished`: take a
+ * `RequestSession` along. A request that may be an upgrade is not given a new id by
+ * age, since its response brings no cookie.
  *
  * @stability unstable
  * @since 0.1.0
@@ -40,16 +44,17 @@ import type * as Exit from "effect/Exit"
 import * as Cookies from "effect/http/Cookies"
 import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpRouter from "effect/http/HttpRouter"
-import * as HttpServerError from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Types from "effect/Types"
 import * as RequestCookie from "./internal/requestCookie.ts"
+import * as ResponseHead from "./internal/responseHead.ts"
 import * as LegacySession from "./LegacySession.ts"
 import * as RequestClass from "./RequestClass.ts"
 import * as SessionCookie from "./SessionCookie.ts"
+import * as SessionRoute from "./SessionRoute.ts"
 
 /**
  * Options of the middleware.
@@ -86,8 +91,14 @@ const statuses: { readonly [K in SessionError["reason"]["_tag"]]: number } = {
   NotAuthenticated: 401,
   Invalid: 500,
   BindingMismatch: 401,
-  Finished: 500
+  Finished: 500,
+  ReadOnly: 500,
+  Undeliverable: 500
 }
+
+// Another node can read what this one cannot: one of a later version, or with a secret that comes or goes.
+const isOfOthers = (reason: SessionError["reason"]): boolean =>
+  reason._tag === "Invalid" && (reason.problem === "newer" || reason.problem === "sealed")
 
 /**
  * Turns a session error into a response without details.
@@ -97,11 +108,12 @@ const statuses: { readonly [K in SessionError["reason"]["_tag"]]: number } = {
  * | reason | status |
  * | --- | --- |
  * | `Unavailable` | 503 with `Retry-After` in seconds, 1 unless the store says more |
+ * | `Invalid` with `newer` or `sealed`, which another node may read | 503 with `Retry-After: 1` |
  * | `Conflict`, `Gone` | 409 |
  * | `TooLarge` | 413 |
  * | `LimitReached` | 403 |
  * | `NotAuthenticated`, `BindingMismatch` | 401 |
- * | `Invalid`, `Finished` | 500 |
+ * | any other `Invalid`, `Finished`, `ReadOnly`, `Undeliverable` | 500 |
  *
  * @stability unstable
  * @category converting
@@ -110,20 +122,13 @@ const statuses: { readonly [K in SessionError["reason"]["_tag"]]: number } = {
 export const toResponse = (error: SessionError): HttpServerResponse.HttpServerResponse => {
   const { reason } = error
   const headers: Record<string, string> = { "cache-control": "no-store" }
-  if (reason._tag === "Unavailable") {
-    headers["retry-after"] = String(Math.max(1, Math.ceil((reason.retryAfter ?? 0) / 1000)))
+  const status = isOfOthers(reason) ? 503 : statuses[reason._tag]
+  if (status === 503) {
+    const retryAfter = reason._tag === "Unavailable" ? reason.retryAfter ?? 0 : 0
+    headers["retry-after"] = String(Math.max(1, Math.ceil(retryAfter / 1000)))
   }
-  return HttpServerResponse.empty({ status: statuses[reason._tag], headers })
+  return HttpServerResponse.empty({ status, headers })
 }
-
-const outcomeOf = (exit: Exit.Exit<unknown, unknown>): SessionManager.Outcome => {
-  if (exit._tag === "Success") return "success"
-  // A clean-up that fails after the client left does not bring the client back.
-  return Cause.hasInterruptsOnly(exit.cause) || exit.cause.reasons.some(isClientAbort) ? "aborted" : "failure"
-}
-
-const isClientAbort = (reason: Cause.Reason<unknown>): boolean =>
-  reason._tag === "Interrupt" && reason.annotations.has(HttpServerError.ClientAbort.key)
 
 /** What the sessions of one request know of each other. */
 interface Siblings {
@@ -148,10 +153,8 @@ const instead = (
 
 const withVary = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
   const vary = response.headers["vary"]
-  if (vary === undefined) return HttpServerResponse.setHeader(response, "vary", "Cookie")
-  return /(^|,)\s*(\*|cookie)\s*(,|$)/i.test(vary)
-    ? response
-    : HttpServerResponse.setHeader(response, "vary", `${vary}, Cookie`)
+  const varied = ResponseHead.varied(vary)
+  return varied === vary ? response : HttpServerResponse.setHeader(response, "vary", varied)
 }
 
 // One cookie of the name, whatever the handler has set; cookies of other names stay.
@@ -161,7 +164,7 @@ const withCookie = (
 ): HttpServerResponse.HttpServerResponse => {
   const name = header.slice(0, header.indexOf("="))
   const cacheControl = response.headers["cache-control"]
-  const guarded = cacheControl !== undefined && /(^|,)\s*no-store\s*(,|$)/i.test(cacheControl)
+  const guarded = cacheControl !== undefined && ResponseHead.isNeverStored(cacheControl)
     ? response
     : HttpServerResponse.setHeader(response, "cache-control", "no-store")
   const single = Object.hasOwn(guarded.cookies.cookies, name)
@@ -246,10 +249,11 @@ export const make = <Self, A>(
     // A pre-response handler that fails or dies would leave the request without any response.
     const commit = (
       session: SessionManager.OpenSession<A>,
-      outcome: SessionManager.Outcome,
+      exit: Exit.Exit<unknown, unknown>,
       move: LegacySession.Move<A> | undefined
     ): HttpEffect.PreResponseHandler =>
     (request, response) => {
+      const outcome = SessionRoute.outcomeOf(exit, response, SessionRoute.of(request).commit)
       const standing = outcome === "success" && siblings.get(request)?.failed === true ? "failure" : outcome
       const unused = !session.accessed && session.tokenChange._tag === "Keep"
       // Most requests only read: their answer leaves without another step. What brings an old session may have to end it.
@@ -257,15 +261,14 @@ export const make = <Self, A>(
         return Effect.succeed(unused ? response : withVary(response))
       }
       return Effect.suspend(() =>
-        session.finish(standing)
-      ).pipe(
-        Effect.flatMap((change) =>
+        Effect.flatMapEager(session.finishEager(standing), (change) =>
           unused
             ? Effect.succeed(response)
             : move === undefined
             ? Effect.succeed(dress(request, response, change))
-            : Effect.map(move.finish, (others) => dress(request, response, change, others))
-        ),
+            : Effect.map(move.finish, (others) =>
+              dress(request, response, change, others)))
+      ).pipe(
         Effect.catchCause((cause) =>
           Effect.map(errorResponse(cause), (failed) => dress(request, instead(request, failed), session.tokenChange))
         ),
@@ -283,17 +286,16 @@ export const make = <Self, A>(
     return <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E | SessionError, R | Self>) =>
       Effect.withFiber<HttpServerResponse.HttpServerResponse, E, R | HttpServerRequest.HttpServerRequest>((fiber) => {
         const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
-        const candidate = cookie.read(request.headers["cookie"])
         const client = options.client === true ? clientOf(request) : undefined
         const binding = settings.binding === undefined ? undefined : bindingOf(request)
-        const session = manager.open(new Incoming(request, candidate, client, binding))
+        const session = manager.open(new Incoming(request, cookie, client, binding))
         const move = mover?.(session, request.headers["cookie"])
         const outer = fiber.context
         fiber.setContext(Context.add(outer, tag, move?.session ?? session))
         const observed = Effect.onExitPrimitive(app, (exit) => {
           fiber.setContext(outer)
           // Only now, so that it comes after the handlers of the routes, which may use the session too.
-          HttpEffect.appendPreResponseHandlerUnsafe(outer, commit(session, outcomeOf(exit), move))
+          HttpEffect.appendPreResponseHandlerUnsafe(outer, commit(session, exit, move))
           return undefined
         })
         // The session is in the context, and its errors are answered: what is left of E | SessionError is E.
@@ -301,32 +303,54 @@ export const make = <Self, A>(
       })
   })
 
-/** What a request brings to its session. Whether it is activity is known once its route has said so. */
+/** What a request brings to its session: looked at when it is asked for, which is after its route has had its say. */
 class Incoming implements SessionManager.Request {
-  readonly token: string | undefined
-  readonly rejected: "duplicate" | undefined
   readonly client: SessionManager.Request["client"]
   readonly binding: SessionManager.Request["binding"]
   readonly #request: HttpServerRequest.HttpServerRequest
+  readonly #cookie: RequestCookie.RequestCookie
+  #candidate: SessionCookie.Candidate | null = null
   #prefetch: boolean | undefined = undefined
 
   constructor(
     request: HttpServerRequest.HttpServerRequest,
-    candidate: SessionCookie.Candidate,
+    cookie: RequestCookie.RequestCookie,
     client: SessionManager.Request["client"],
     binding: SessionManager.Request["binding"]
   ) {
-    const isDuplicate = candidate === SessionCookie.Duplicate
-    this.token = isDuplicate ? undefined : candidate
-    this.rejected = isDuplicate ? "duplicate" : undefined
     this.client = client
     this.binding = binding
     this.#request = request
+    this.#cookie = cookie
+  }
+
+  get token(): string | undefined {
+    const { candidate } = this
+    return candidate === SessionCookie.Duplicate ? undefined : candidate
+  }
+
+  get rejected(): "duplicate" | undefined {
+    return this.candidate === SessionCookie.Duplicate ? "duplicate" : undefined
   }
 
   get active(): boolean {
     this.#prefetch ??= RequestClass.isPrefetch(this.#request.headers)
     return !this.#prefetch && !RequestClass.isPassive(this.#request)
+  }
+
+  get access(): SessionManager.Access | undefined {
+    return SessionRoute.of(this.#request).access
+  }
+
+  /** The response to an upgrade brings no cookie. */
+  get delivers(): boolean {
+    return this.#request.headers["upgrade"] === undefined
+  }
+
+  private get candidate(): SessionCookie.Candidate {
+    return this.#candidate === null
+      ? this.#candidate = this.#cookie.read(this.#request.headers["cookie"])
+      : this.#candidate
   }
 }
 

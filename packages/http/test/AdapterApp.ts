@@ -1,11 +1,12 @@
 /** One small application behind every adapter, and clients for it. */
 /* oxlint-disable oxc/no-async-endpoint-handlers -- Express 5 and Fastify wait for promises. */
-import type { SessionConfig } from "@effect-session/core"
-import { type PromiseSession, SessionFastify, SessionFetch } from "@effect-session/http"
+import type { SessionConfig, SessionDevices } from "@effect-session/core"
+import { MovedSessions, type PromiseSession, SessionFastify, SessionFetch } from "@effect-session/http"
 import * as SessionNode from "@effect-session/http/SessionNode"
 import { Clock, Effect, Layer, Logger, type Scope } from "effect"
 import fastify from "fastify"
 import * as Http from "node:http"
+import * as Http2 from "node:http2"
 import { Readable } from "node:stream"
 import * as Express from "./ExpressApp.ts"
 import * as App from "./SessionApp.ts"
@@ -22,13 +23,43 @@ export interface Answer {
   readonly stream?: AsyncIterable<string>
 }
 
-export type Handler = (session: Session, query: URLSearchParams) => Promise<Answer>
+/** What a route says about its session. */
+export interface Route {
+  readonly of: (options: PromiseSession.WritableRouteOptions) => Session
+  readonly reader: (options: PromiseSession.ReadonlyRouteOptions) => PromiseSession.ReadonlyPromiseSession<Data>
+  readonly runEffect: <B, E>(
+    effect: Effect.Effect<B, E, App.UserSession | SessionDevices.Requirements>
+  ) => Promise<B>
+}
+
+export type Handler = (session: Session, query: URLSearchParams, route: Route) => Promise<Answer>
+
+const routeOf = <Request>(
+  sessions: {
+    readonly of: PromiseSession.SessionOf<Request, Data>
+    readonly runEffect: <B, E>(
+      request: Request,
+      effect: Effect.Effect<B, E, App.UserSession | SessionDevices.Requirements>
+    ) => Promise<B>
+  },
+  request: Request
+): Route => ({
+  runEffect: (effect) => sessions.runEffect(request, effect),
+  of: (options) => sessions.of(request, options),
+  reader: (options) => sessions.of(request, options)
+})
 
 export type Routes = Readonly<Record<string, Handler>>
 
 export type Options = Omit<PromiseSession.Options<unknown>, "address"> & {
   readonly config?: SessionConfig.Options | undefined
+  /** Sessions of another library that move in. */
+  readonly moving?: Moving | undefined
+  /** Who is told of what happens to sessions. */
+  readonly events?: Layer.Layer<never> | undefined
 }
+
+export type Moving = Layer.Layer<never, never, MovedSessions.MovedSessions>
 
 export const show = async (session: Session): Promise<Answer> => {
   const status = await session.status()
@@ -66,24 +97,35 @@ export const routes: Routes = {
 const place = (url: string | undefined) => new URL(url ?? "/", "http://app.test")
 
 /** Everything an adapter needs, with the clock of the test. */
-export const layerOf = (store: App.TestStore, config: SessionConfig.Options | undefined) =>
+export const layerOf = (
+  store: App.TestStore,
+  config: SessionConfig.Options | undefined,
+  moving: Moving = Layer.empty,
+  events: Layer.Layer<never> = Layer.empty
+) =>
   Effect.map(Clock.Clock, (clock) =>
-    App.backend(store, config ?? { preset: "testing" }).pipe(
-      Layer.provideMerge(Layer.merge(Layer.succeed(Clock.Clock, clock), Logger.layer([])))
+    moving.pipe(
+      Layer.provide(MovedSessions.layerStore),
+      Layer.provideMerge(App.backend(store, config ?? { preset: "testing" })),
+      Layer.provideMerge(Layer.mergeAll(Layer.succeed(Clock.Clock, clock), Logger.layer([]), events))
     ))
 
 const make = <B extends { readonly close: () => Promise<void> }>(begin: () => Promise<B>) =>
   Effect.acquireRelease(Effect.promise(begin), ({ close }) => Effect.promise(close))
 
-export const nodeSessions = Effect.fnUntraced(function*(store: App.TestStore, { config, ...options }: Options = {}) {
-  const layer = yield* layerOf(store, config)
-  return yield* make(() => SessionNode.make(App.UserSession, layer, options))
-})
+export const nodeSessions = Effect.fnUntraced(
+  function*(store: App.TestStore, { config, events, moving, ...options }: Options = {}) {
+    const layer = yield* layerOf(store, config, moving, events)
+    return yield* make(() => SessionNode.make(App.UserSession, layer, options))
+  }
+)
 
-export const fetchSessions = Effect.fnUntraced(function*(store: App.TestStore, { config, ...options }: Options = {}) {
-  const layer = yield* layerOf(store, config)
-  return yield* make(() => SessionFetch.make(App.UserSession, layer, options))
-})
+export const fetchSessions = Effect.fnUntraced(
+  function*(store: App.TestStore, { config, events, moving, ...options }: Options = {}) {
+    const layer = yield* layerOf(store, config, moving, events)
+    return yield* make(() => SessionFetch.make(App.UserSession, layer, options))
+  }
+)
 
 const reply = (status: number, headers: App.Reply["headers"], body: string): App.Reply => ({
   status,
@@ -137,11 +179,56 @@ export const client = Effect.fnUntraced(function*(port: number) {
   return { send, port } satisfies App.Client
 })
 
-const writeTo = async (response: Http.ServerResponse, answer: Answer) => {
+/** A client with one HTTP/2 connection. */
+export const http2Client = Effect.fnUntraced(function*(server: Http2.Http2Server) {
+  yield* Effect.acquireRelease(
+    Effect.callback<void>((resume) => {
+      server.listen(0, "127.0.0.1", () => resume(Effect.void))
+    }),
+    () => Effect.sync(() => server.close())
+  )
+  const address = server.address()
+  if (address === null || typeof address === "string") return yield* Effect.die(new Error("the server has no port"))
+  const { port } = address
+  const connection = yield* Effect.acquireRelease(
+    Effect.sync(() => Http2.connect(`http://127.0.0.1:${port}`)),
+    (connection) => Effect.sync(() => connection.destroy())
+  )
+  const send = (
+    method: string,
+    path: string,
+    options: { readonly headers?: Http2.OutgoingHttpHeaders | undefined; readonly body?: string | undefined } = {}
+  ) =>
+    Effect.callback<App.Reply>((resume) => {
+      const stream = connection.request({ ...options.headers, ":method": method, ":path": path })
+      let body = ""
+      let received: Http2.IncomingHttpHeaders & Http2.IncomingHttpStatusHeader = {}
+      stream.on("response", (headers) => (received = headers))
+      stream.setEncoding("utf8")
+      stream.on("data", (text) => body += text)
+      stream.on("error", (error) => resume(Effect.die(error)))
+      stream.on("end", () => {
+        const headers = Object.entries(received).flatMap(([name, value]) =>
+          [value ?? []].flat().map((value) => [name, String(value)] as const)
+        )
+        resume(Effect.succeed(reply(received[":status"] ?? 0, headers, body)))
+      })
+      stream.end(options.body)
+      return Effect.sync(() => stream.close())
+    })
+  return { send, port, connection }
+})
+
+interface Writable {
+  writeHead(status: number, headers: Readonly<Record<string, string>>): unknown
+  write(text: string): unknown
+  end(text: string): unknown
+}
+
+const writeTo = async (response: Writable, answer: Answer) => {
   response.writeHead(answer.status ?? 200, answer.headers ?? {})
-  if (answer.stream === undefined) return response.end(answer.body)
-  for await (const part of answer.stream) response.write(part)
-  return response.end()
+  for await (const part of answer.stream ?? []) response.write(part)
+  return response.end(answer.body ?? "")
 }
 
 type Serve = (
@@ -155,9 +242,20 @@ const onNode: Serve = Effect.fnUntraced(function*(routes, store, options) {
   const server = Http.createServer(sessions.listener(async (request, response) => {
     const { pathname, searchParams } = place(request.url)
     if (!Object.hasOwn(routes, pathname)) return writeTo(response, { status: 404 })
-    return writeTo(response, await routes[pathname](sessions.of(request), searchParams))
+    return writeTo(response, await routes[pathname](sessions.of(request), searchParams, routeOf(sessions, request)))
   }))
   return yield* listen(server)
+})
+
+const onHttp2: Serve = Effect.fnUntraced(function*(routes, store, options) {
+  const sessions = yield* nodeSessions(store, options)
+  const server = Http2.createServer(sessions.listener(async (request, response) => {
+    const { pathname, searchParams } = place(request.url)
+    if (!Object.hasOwn(routes, pathname)) return writeTo(response, { status: 404 })
+    return writeTo(response, await routes[pathname](sessions.of(request), searchParams, routeOf(sessions, request)))
+  }))
+  const { port, send } = yield* http2Client(server)
+  return { port, send }
 })
 
 const onExpress: Serve = Effect.fnUntraced(function*(routes, store, options) {
@@ -166,7 +264,7 @@ const onExpress: Serve = Effect.fnUntraced(function*(routes, store, options) {
   app.use(sessions.middleware)
   for (const [path, handler] of Object.entries(routes)) {
     app.all(path, async (request, response) => {
-      const answer = await handler(sessions.of(request), place(request.url).searchParams)
+      const answer = await handler(sessions.of(request), place(request.url).searchParams, routeOf(sessions, request))
       response.status(answer.status ?? 200).set(answer.headers ?? {})
       if (answer.stream === undefined) return response.send(answer.body ?? "")
       for await (const part of answer.stream) response.write(part)
@@ -190,7 +288,11 @@ const onFastify: Serve = Effect.fnUntraced(function*(routes, store, options) {
         method: ["GET", "HEAD", "POST"],
         url,
         handler: async (request, reply) => {
-          const answer = await handler(sessions.of(request), place(request.url).searchParams)
+          const answer = await handler(
+            sessions.of(request),
+            place(request.url).searchParams,
+            routeOf(sessions, request)
+          )
           reply.code(answer.status ?? 200).headers(answer.headers ?? {})
           const { stream } = answer
           if (stream === undefined) return reply.send(answer.body ?? "")
@@ -224,7 +326,11 @@ const onFetch: Serve = Effect.fnUntraced(function*(routes, store, options) {
   const handle = sessions.handler(async (request) => {
     const { pathname, searchParams } = place(request.url)
     if (!Object.hasOwn(routes, pathname)) return new Response(null, { status: 404 })
-    const { body, headers = {}, status = 200, stream } = await routes[pathname](sessions.of(request), searchParams)
+    const { body, headers = {}, status = 200, stream } = await routes[pathname](
+      sessions.of(request),
+      searchParams,
+      routeOf(sessions, request)
+    )
     return new Response(
       stream === undefined ? body ?? null : bodyOf(stream),
       { status, headers }
@@ -241,6 +347,7 @@ const onFetch: Serve = Effect.fnUntraced(function*(routes, store, options) {
 
 export const servers: Readonly<Record<string, Serve>> = {
   "node:http": onNode,
+  "node:http2": onHttp2,
   "Express 5": onExpress,
   "Fastify 5": onFastify,
   "fetch handler": onFetch

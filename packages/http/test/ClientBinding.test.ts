@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option } from "effect"
 import { HttpMiddleware, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { IpNetwork } from "effect/net"
+import * as Adapters from "./AdapterApp.ts"
 import {
   type Client,
   inProcess,
@@ -239,3 +240,17 @@ describe("a session bound to its client", () => {
       assert.strictEqual((yield* send({ ...home, agent: chrome }, token, "GET", "/status")).body, "invalid")
     }))
 })
+
+it.effect.each(Object.entries(Adapters.servers))(
+  "a session behind %s is bound to its client as well",
+  ([, serve]) =>
+    Effect.gen(function*() {
+      const client = yield* serve(Adapters.routes, yield* makeStore(), { config: config() })
+      const login = yield* client.send("POST", "/login", headersOf({ agent: firefox }))
+      const me = (from: From) => Effect.map(client.send("GET", "/me", headersOf(from, tokenOf(login))), shown)
+      assert.deepStrictEqual((yield* me({ agent: firefox })).subject, "ada")
+      assert.deepStrictEqual((yield* me({ agent: chrome })).status, "invalid")
+      assert.deepStrictEqual((yield* me({})).status, "invalid")
+      assert.deepStrictEqual((yield* me({ agent: firefox })).subject, "ada")
+    })
+)

@@ -3,96 +3,11 @@ import { IronSession, type LegacySession } from "@effect-session/http"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { TestClock } from "effect/testing"
-import { getIronSession } from "iron-session"
-import { once } from "node:events"
-import * as Http from "node:http"
-import { createRequire } from "node:module"
 import * as Net from "node:net"
 import { CookieJar } from "./CookieJar.ts"
 import * as Legacy from "./LegacyApp.ts"
+import * as Old from "./OldApplications.ts"
 import * as App from "./SessionApp.ts"
-
-type Callback = (error: unknown, session?: unknown) => void
-interface OldRequest {
-  readonly path: string
-  readonly session: Record<string, unknown> & { readonly destroy: (done: (error: unknown) => void) => void }
-}
-interface OldResponse {
-  readonly send: (body: unknown) => void
-}
-type Handler = (request: OldRequest, response: OldResponse, next: () => void) => void
-interface ExpressSessionPackage {
-  (options: object): Handler
-  readonly Store: new() => object
-}
-
-const packages = createRequire(import.meta.url)
-const express: () => Http.RequestListener & { readonly use: (handler: Handler) => void } = packages("express")
-const session: ExpressSessionPackage = packages("express-session")
-
-const serve = (listener: Http.RequestListener) =>
-  Effect.acquireRelease(
-    Effect.promise(async () => {
-      const server = Http.createServer(listener).listen(0, "127.0.0.1")
-      await once(server, "listening")
-      return server
-    }),
-    (server) =>
-      Effect.promise(async () => {
-        server.closeAllConnections()
-        server.close()
-        await once(server, "close")
-      })
-  ).pipe(Effect.map((server) => (server.address() as Net.AddressInfo).port))
-
-/** Express with `express-session`, over a store that writes what `connect-redis` writes. */
-const expressApplication = (old: Legacy.OldStore) => {
-  class Store extends session.Store {
-    get(id: string, done: Callback) {
-      const record = old.entries.get(`sess:${id}`)
-      done(null, typeof record === "string" ? JSON.parse(record) : null)
-    }
-    set(id: string, data: unknown, done: Callback) {
-      old.entries.set(`sess:${id}`, JSON.stringify(data))
-      done(null)
-    }
-    touch(id: string, data: unknown, done: Callback) {
-      if (old.entries.has(`sess:${id}`)) this.set(id, data, done)
-      else done(null)
-    }
-    destroy(id: string, done: Callback) {
-      old.entries.delete(`sess:${id}`)
-      done(null)
-    }
-  }
-  const app = express()
-  app.use(session({
-    secret: Legacy.expressSecret,
-    resave: false,
-    saveUninitialized: false,
-    cookie: { maxAge: 86_400_000 },
-    store: new Store()
-  }))
-  app.use(({ path, session }, response) => {
-    if (path === "/login") Object.assign(session, { user: "ada", n: 41 })
-    response.send({ user: session["user"] ?? null })
-  })
-  return serve(app)
-}
-
-const ironOptions = { password: "complex_password_at_least_32_characters_long", cookieName: "app" }
-
-const ironApplication = serve(async (request, response) => {
-  const session = await getIronSession<{ user?: string; n?: number }>(request, response, {
-    ...ironOptions,
-    cookieOptions: { secure: false }
-  })
-  if (request.url === "/login") {
-    Object.assign(session, { user: "ada", n: 41 })
-    await session.save()
-  }
-  response.end(JSON.stringify({ user: session.user ?? null }))
-})
 
 /** A browser that has the cookies of one host, whichever port it asks. */
 const browser = () => {
@@ -127,7 +42,7 @@ describe("users stay signed in across a switch", () => {
   it.effect("from express-session, while both applications run, until they sign out of both", () =>
     Effect.gen(function*() {
       const old = Legacy.oldStore()
-      const before = yield* expressApplication(old)
+      const before = yield* Old.expressApplication(old)
       const after = yield* newApplication(yield* Legacy.expressReader(old))
       const { ask, names } = browser()
       yield* ask(before, "/login")
@@ -148,7 +63,7 @@ describe("users stay signed in across a switch", () => {
   it.effect("from express-session, and a copy of the old cookie brings nobody back", () =>
     Effect.gen(function*() {
       const old = Legacy.oldStore()
-      const before = yield* expressApplication(old)
+      const before = yield* Old.expressApplication(old)
       const after = yield* newApplication(yield* Legacy.expressReader(old))
       const user = browser()
       const thief = browser()
@@ -164,10 +79,10 @@ describe("users stay signed in across a switch", () => {
 
   it.effect("from iron-session, until they sign out", () =>
     Effect.gen(function*() {
-      const before = yield* ironApplication
+      const before = yield* Old.ironApplication
       const reader = yield* IronSession.make({
-        password: Redacted.make(ironOptions.password),
-        cookie: { name: ironOptions.cookieName }
+        password: Redacted.make(Old.ironOptions.password),
+        cookie: { name: Old.ironOptions.cookieName }
       })
       const after = yield* newApplication(reader)
       const { ask, names } = browser()
@@ -200,7 +115,7 @@ describe("raw requests", () => {
       const old = Legacy.oldStore()
       const after = yield* newApplication(yield* Legacy.expressReader(old))
       const iron = yield* newApplication(
-        yield* IronSession.make({ password: Redacted.make(ironOptions.password), cookie: { name: "app" } })
+        yield* IronSession.make({ password: Redacted.make(Old.ironOptions.password), cookie: { name: "app" } })
       )
       const values = [
         "",

@@ -145,7 +145,9 @@ const start = Effect.fnUntraced(function*(store: App.TestStore) {
         HttpClient.withCookiesRef(jar)
       )
   }).pipe(Effect.provide(FetchHttpClient.layer), Effect.provideService(FetchHttpClient.Fetch, fetch))
-  return { typed, raw: client, jar, context }
+  const tokenOf = (subject: string) =>
+    Effect.provideContext(SessionTest.start(UserSession, { subject, data: { n: 0, note: "" } }), context)
+  return { typed, raw: client, jar, tokenOf }
 })
 
 const fails = (effect: Effect.Effect<unknown, unknown>): Effect.Effect<unknown, unknown> => Effect.flip(effect)
@@ -225,16 +227,13 @@ describe("SessionApi", () => {
   it.effect("a principal of one's own is made for each request; without one nobody is signed in", () =>
     Effect.gen(function*() {
       const store = yield* App.makeStore()
-      const { context, raw, typed } = yield* start(store)
+      const { raw, tokenOf, typed } = yield* start(store)
       yield* typed.login()
       assert.strictEqual(yield* typed.account(), "Ada")
       assertError(yield* fails(typed.admin()), needs("permission"))
       const as = (subject: string) =>
         Effect.flatMap(
-          Effect.provideContext(
-            SessionTest.start(UserSession, { subject, data: { n: 0, note: "" } }),
-            context
-          ),
+          tokenOf(subject),
           (token) => raw.send("GET", "/admin", { headers: { cookie: `session=${token}` } })
         )
       assert.strictEqual((yield* as("root")).body, "\"Root\"")
@@ -274,11 +273,8 @@ describe("SessionApi", () => {
   it.effect("the body of an error shows nothing but its tags", () =>
     Effect.gen(function*() {
       const store = yield* App.makeStore()
-      const { context, raw } = yield* start(store)
-      const token = yield* Effect.provideContext(
-        SessionTest.start(UserSession, { subject: "ada", data: { n: 0, note: "" } }),
-        context
-      )
+      const { raw, tokenOf } = yield* start(store)
+      const token = yield* tokenOf("ada")
       store.before = () => App.down
       const answer = yield* raw.send("GET", "/me", { headers: { cookie: `session=${token}` } })
       assert.strictEqual(answer.status, 503)
@@ -290,11 +286,8 @@ describe("SessionApi", () => {
   it.effect("an error that a handler leaves unhandled has the headers of one that it never saw", () =>
     Effect.gen(function*() {
       const store = yield* App.makeStore()
-      const { context, raw } = yield* start(store)
-      const token = yield* Effect.provideContext(
-        SessionTest.start(UserSession, { subject: "ada", data: { n: 0, note: "" } }),
-        context
-      )
+      const { raw, tokenOf } = yield* start(store)
+      const token = yield* tokenOf("ada")
       store.before = () => App.down
       const answer = yield* raw.send("POST", "/login", { headers: { cookie: `session=${token}` } })
       assert.strictEqual(answer.status, 503)
@@ -317,11 +310,8 @@ describe("SessionApi", () => {
   it.effect("reads the cookie as the middleware does, not as the router parses it", () =>
     Effect.gen(function*() {
       const store = yield* App.makeStore()
-      const { context, raw } = yield* start(store)
-      const token = yield* Effect.provideContext(
-        SessionTest.start(UserSession, { subject: "ada", data: { n: 0, note: "" } }),
-        context
-      )
+      const { raw, tokenOf } = yield* start(store)
+      const token = yield* tokenOf("ada")
       const status = (cookie: string) => Effect.map(raw.send("GET", "/poll", { headers: { cookie } }), (r) => r.status)
       assert.strictEqual(yield* status(`session=${token}`), 200)
       for (
@@ -496,6 +486,8 @@ describe("SessionApiError", () => {
     new SessionError.NotAuthenticated(),
     new SessionError.BindingMismatch(),
     new SessionError.Finished(),
+    new SessionError.ReadOnly(),
+    new SessionError.Undeliverable(),
     new SessionError.Invalid({ problem: "shape" })
   ]
 
@@ -506,6 +498,17 @@ describe("SessionApiError", () => {
       assert.strictEqual(schemas.length, 1, reason._tag)
       const wire = JSON.parse(JSON.stringify(Schema.encodeSync(schemas[0])(error)))
       assert.deepStrictEqual(Schema.decodeSync(schemas[0])(wire).reason, reason)
+    }
+  })
+
+  it("to a client, a session that only another node can read is not available", () => {
+    for (const problem of ["newer", "sealed"] as const) {
+      const error = new SessionError.SessionError({ reason: new SessionError.Invalid({ problem }) })
+      const schemas = SessionApiError.failures.filter((schema) => Schema.is(schema)(error))
+      assert.strictEqual(schemas.length, 1)
+      const wire = JSON.parse(JSON.stringify(Schema.encodeSync(schemas[0])(error)))
+      assert.strictEqual(wire.headers["retry-after"], "1")
+      assert.deepStrictEqual(Schema.decodeSync(schemas[0])(wire).reason, new SessionError.Unavailable({}))
     }
   })
 

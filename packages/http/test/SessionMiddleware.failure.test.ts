@@ -352,6 +352,22 @@ describe.each(Object.entries(App.transports))("SessionMiddleware, failures, %s",
 describe("SessionMiddleware, stored data that cannot be read", () => {
   const serve = App.inProcess
 
+  it.effect("a write over what only another node can read asks to come again, and takes nothing away", () =>
+    Effect.gen(function*() {
+      const store = yield* App.makeStore()
+      const client = yield* serve(App.withSession(App.routes, store))
+      const { headers } = yield* open(client)
+      const [{ key, record }] = yield* store.entries
+      yield* SessionStore.SessionStore.use((direct) =>
+        direct.save(key, record.version, { ...record, format: 99, lifetime: undefined, active: false })
+      ).pipe(Effect.provide(store.layer))
+      const answer = yield* client.send("POST", "/inc", { headers })
+      assert.strictEqual(answer.status, 503)
+      assert.strictEqual(answer.header("retry-after"), "1")
+      assert.deepStrictEqual(answer.setCookies, [])
+      assert.deepStrictEqual(yield* store.keys, [key])
+    }))
+
   it.effect("starts a fresh session, or fails where asked to", () =>
     Effect.gen(function*() {
       for (const onInvalid of ["fresh", "fail"] as const) {

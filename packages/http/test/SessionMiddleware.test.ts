@@ -110,6 +110,7 @@ describe.each(Object.entries(App.transports))("SessionMiddleware, %s", (_name, s
           ["Accept-Encoding, cookie", "Accept-Encoding, cookie"],
           ["COOKIE,Accept", "COOKIE,Accept"],
           ["X-Cookie", "X-Cookie, Cookie"],
+          ["", "Cookie"],
           ["*", "*"]
         ]
       ) {

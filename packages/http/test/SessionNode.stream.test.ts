@@ -437,6 +437,7 @@ describe("SessionNode, other code that wraps responses", () => {
       const { client, store } = yield* setUp(async (request, response, session) => {
         if (request.url === "/read") await session.get()
         if (request.url === "/write") await increment(session)
+        if (request.url === "/commit") await session.login("ada").then(() => session.commit())
         Http.ServerResponse.prototype.writeHead.call(response, 200, { "Content-Length": "4" })
         response.write("te")
         setImmediate(() => setImmediate(() => response.end("xt")))
@@ -447,6 +448,8 @@ describe("SessionNode, other code that wraps responses", () => {
       for (const path of ["/", "/read"]) assert.match(yield* ask(path), /\r\n\r\ntext$/)
       assert.notMatch(yield* ask("/write"), /text$/)
       assert.deepStrictEqual(yield* store.keys, [])
+      // What is stored already, and the client cannot learn of, is lost as well.
+      assert.notMatch(yield* ask("/commit"), /text$/)
     }))
 })
 

@@ -162,7 +162,7 @@ describe("SessionNode", () => {
       for (
         const [options, address] of [
           [{}, "127.0.0.1"],
-          [{ address: (request: Http.IncomingMessage) => request.headers["x-real"]?.toString() }, "10.0.0.7"]
+          [{ address: (request: SessionNode.NodeRequest) => request.headers["x-real"]?.toString() }, "10.0.0.7"]
         ] as const
       ) {
         const store = yield* App.makeStore()

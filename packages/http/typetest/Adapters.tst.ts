@@ -1,10 +1,19 @@
-import { CookieStore, MemoryStore, Session, SessionConfig } from "@effect-session/core"
+import {
+  CookieStore,
+  MemoryStore,
+  OutagePolicy,
+  Revocations,
+  Session,
+  SessionConfig,
+  SessionDevices
+} from "@effect-session/core"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
-import { type PromiseSession, SessionFastify, type SessionFetch } from "@effect-session/http"
+import { type PromiseSession, SessionFastify, SessionFetch } from "@effect-session/http"
 import * as SessionNode from "@effect-session/http/SessionNode"
-import { Layer, Schema } from "effect"
+import { Effect, Layer, Schema } from "effect"
 import fastify from "fastify"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import { createServer as createHttp2Server, type Http2ServerRequest } from "node:http2"
 import { describe, expect, test } from "tstyche"
 
 interface Data {
@@ -21,13 +30,24 @@ const Live = MemoryStore.layer().pipe(
   Layer.provideMerge(SessionConfig.layer({ preset: "testing" }))
 )
 
+class OtherSession extends Session.Service<OtherSession>()("app/OtherSession", {
+  data: Schema.Struct({}),
+  initial: {}
+}) {}
+
+const Sealed = CookieStore.layer().pipe(
+  Layer.provideMerge(Revocations.layerMemory()),
+  Layer.provideMerge(CryptoNode.layer),
+  Layer.provideMerge(SessionConfig.layer({ preset: "testing" }))
+)
+
 declare const node: SessionNode.SessionNode<Data>
 declare const fetched: SessionFetch.SessionFetch<Data>
 declare const request: IncomingMessage
 
 describe("SessionNode", () => {
   test("has the data of its session class", () => {
-    expect(SessionNode.make(UserSession, Live)).type.toBe<Promise<SessionNode.SessionNode<Data>>>()
+    expect(SessionNode.make(UserSession, Live)).type.toBeAssignableTo<Promise<SessionNode.SessionNode<Data>>>()
     expect(node.of(request)).type.toBe<PromiseSession.PromiseSession<Data>>()
     expect(node.of(request).get()).type.toBe<Promise<Data>>()
     expect(node.of(request).modify((data) => [data.visits > 0, data])).type.toBe<Promise<boolean>>()
@@ -42,6 +62,23 @@ describe("SessionNode", () => {
     expect(SessionNode.make).type.not.toBeCallableWith(UserSession, CookieStore.layer())
   })
 
+  test("runs effects that need the session and what its layer has, and no others", async () => {
+    const sessions = await SessionNode.make(UserSession, Live)
+    expect(sessions.runEffect(request, SessionDevices.list(UserSession))).type.toBe<
+      Promise<ReadonlyArray<SessionDevices.Device>>
+    >()
+    expect(sessions.runEffect(request, UserSession.get)).type.toBe<Promise<Data>>()
+    expect(sessions.runEffect).type.not.toBeCallableWith(request, OtherSession.get)
+    expect(sessions.runEffect).type.not.toBeCallableWith(request, Effect.scope)
+    expect(node.runEffect).type.not.toBeCallableWith(request, UserSession.get)
+    expect(node.runEffect).type.toBeCallableWith(request, Effect.succeed(1))
+
+    // In cookie mode nobody has a list.
+    const sealed = await SessionFetch.make(UserSession, Sealed)
+    expect(sealed.runEffect).type.not.toBeCallableWith(new Request("http://a"), SessionDevices.list(UserSession))
+    expect(sealed.runEffect).type.toBeCallableWith(new Request("http://a"), UserSession.get)
+  })
+
   test("fits node:http and Connect", () => {
     expect(createServer).type.toBeCallableWith(node.listener((_request, response) => response.end()))
     expect(node.middleware).type.toBeAssignableTo<
@@ -50,8 +87,38 @@ describe("SessionNode", () => {
     expect<Parameters<typeof node.errors>["length"]>().type.toBe<4>()
   })
 
+  test("fits node:http2, and takes requests for those of node:http where nothing says otherwise", () => {
+    expect(createHttp2Server).type.toBeCallableWith(node.listener((_request, response) => response.end()))
+    createHttp2Server(node.listener((request, response) => {
+      expect(request).type.toBe<Http2ServerRequest>()
+      expect(response.stream.id).type.toBe<number | undefined>()
+      expect(node.of(request)).type.toBe<PromiseSession.PromiseSession<Data>>()
+    }))
+    expect(node.listener((request, response) => {
+      expect(request).type.toBe<IncomingMessage>()
+      expect(response).type.toBe<ServerResponse>()
+    })).type.toBe<(request: IncomingMessage, response: ServerResponse) => void>()
+  })
+
+  test("a route that only reads has nothing to write with", () => {
+    const reader = node.of(request, { access: "read", outage: OutagePolicy.anonymous })
+    expect(reader).type.toBe<PromiseSession.ReadonlyPromiseSession<Data>>()
+    expect(reader.get()).type.toBe<Promise<Data>>()
+    expect(reader).type.not.toHaveProperty("update")
+    expect(reader).type.not.toHaveProperty("destroy")
+    expect(reader).type.not.toHaveProperty("flash")
+    expect(node.of(request, { passive: true })).type.toBe<PromiseSession.PromiseSession<Data>>()
+    expect(node.of(request, { access: "data" })).type.toBe<PromiseSession.PromiseSession<Data>>()
+    expect(node.of).type.not.toBeCallableWith(request, { access: "read" as "read" | "full" })
+    expect(fetched.of(new Request("http://a.test"), { access: "none" })).type.toBe<
+      PromiseSession.ReadonlyPromiseSession<Data>
+    >()
+  })
+
   test("options are given a Node request", () => {
-    expect<NonNullable<SessionNode.Options["address"]>>().type.toBe<(request: IncomingMessage) => string | undefined>()
+    expect<NonNullable<SessionNode.Options["address"]>>().type.toBe<
+      (request: IncomingMessage | Http2ServerRequest) => string | undefined
+    >()
   })
 })
 

@@ -1,7 +1,7 @@
 import { type Crypto, Session, type SessionBackend, type SessionConfig } from "@effect-session/core"
 import { SessionApi, SessionApiError } from "@effect-session/http"
 import { Context, Effect, Layer, Schema } from "effect"
-import type { HttpRouter } from "effect/http"
+import { HttpRouter } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
 import { describe, expect, test } from "tstyche"
 
@@ -63,6 +63,15 @@ describe("SessionApi", () => {
     expect<HttpRouter.Request<"Requires", SessionApi.Proof<"app/SignedIn">>>().type.toBeAssignableTo<
       Layer.Services<typeof Bad>
     >()
+
+    // What is left of it on a server cannot be provided by anybody, and nothing runs without it.
+    const served = HttpRouter.serve(Bad)
+    type Needed = Layer.Services<typeof served>
+    expect<SessionApi.Proof<"app/SignedIn">>().type.toBeAssignableTo<Needed>()
+    const rest = Layer.empty as unknown as Layer.Layer<Exclude<Needed, SessionApi.Proof<"app/SignedIn">>>
+    const all = Layer.empty as unknown as Layer.Layer<Needed>
+    expect(Effect.runPromise).type.not.toBeCallableWith(Layer.launch(Layer.provide(served, rest)))
+    expect(Effect.runPromise).type.toBeCallableWith(Layer.launch(Layer.provide(served, all)))
   })
 
   test("behind its middleware a handler needs nothing but the implementation", () => {

@@ -1,7 +1,7 @@
 import type { Crypto } from "@effect-session/core/Crypto"
 import * as Effect from "effect/Effect"
 
-/** Whom a token is for: the visitor with a session, or with the cookie of one who has none yet. */
+/** Whom a token is for: the visitor with a session, by its key, or with the cookie of one who has none yet. */
 export interface Bearer {
   readonly kind: "session" | "visitor"
   readonly id: string

@@ -3,25 +3,27 @@ import type { LifetimeOptions, Session } from "@effect-session/core/Session"
 import type { SessionError } from "@effect-session/core/SessionError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type { PromiseFlash, PromiseSession } from "../PromiseSession.ts"
+import type { PromiseFlash, PromiseSession, ReadonlyPromiseSession } from "../PromiseSession.ts"
 
 /** What starts an operation at once. */
-export interface Runner {
+export interface Runner<in out A> {
+  get(): Promise<A>
+  update(f: (data: A) => A): Promise<A>
   run<B>(effect: Effect.Effect<B, SessionError>): Promise<B>
 }
 
 /** The operations of a session as promises. What an operation throws, its promise is rejected with. */
 export class PromiseHandle<in out A> implements PromiseSession<A> {
   readonly #session: Session<A>
-  readonly #runner: Runner
+  readonly #runner: Runner<A>
 
-  constructor(session: Session<A>, runner: Runner) {
+  constructor(session: Session<A>, runner: Runner<A>) {
     this.#session = session
     this.#runner = runner
   }
 
   get() {
-    return this.#runner.run(this.#session.get)
+    return this.#runner.get()
   }
   status() {
     return this.#runner.run(this.#session.status)
@@ -51,7 +53,7 @@ export class PromiseHandle<in out A> implements PromiseSession<A> {
     return this.#runner.run(this.#session.set(data))
   }
   update(f: (data: A) => A) {
-    return this.#runner.run(this.#session.update(f))
+    return this.#runner.update(f)
   }
   modify<B>(f: (data: A) => readonly [B, A]) {
     return this.#runner.run(this.#session.modify(f))
@@ -88,7 +90,20 @@ export class PromiseHandle<in out A> implements PromiseSession<A> {
   }
 }
 
-const flashOf = <A>({ flash }: Session<A>, runner: Runner): PromiseFlash => ({
+/** A view without the operations that write. */
+export const readonlyOf = <A>(session: ReadonlyPromiseSession<A>): ReadonlyPromiseSession<A> => ({
+  get: () => session.get(),
+  status: () => session.status(),
+  isNew: () => session.isNew(),
+  subject: () => session.subject(),
+  info: () => session.info(),
+  expiresAt: () => session.expiresAt(),
+  isElevated: () => session.isElevated(),
+  served: () => session.served(),
+  handle: () => session.handle()
+})
+
+const flashOf = <A>({ flash }: Session<A>, runner: Runner<A>): PromiseFlash => ({
   add: (kind, message) => runner.run(flash.add(kind, message)),
   now: (kind, message) => runner.run(flash.now(kind, message)),
   get: (kind) => runner.run(flash.get(kind)),

@@ -1,3 +1,4 @@
+import type { Outcome } from "@effect-session/core/SessionManager"
 import type { Settled } from "./requestSession.ts"
 import * as Head from "./responseHead.ts"
 
@@ -15,25 +16,23 @@ export interface Response extends Head.ResponseHead {
   writeHead: Method
   write: Method
   end: Method
-  flushHeaders: Method
+  flushHeaders?: Method
   on(event: "close" | "finish", listener: () => void): unknown
   emit(event: "drain"): unknown
   destroy(error?: Error): unknown
   [gateKey]?: ResponseGate
 }
 
-/** What is known when a response begins. */
-export interface Ending {
-  /** Whether the request has failed, or a session of it could not be committed. */
-  readonly failed: boolean
-  /** Whether nobody is there to be answered. */
-  readonly aborted: boolean
-  /** Whether the head of the response has left already, past the gate. */
-  readonly late: boolean
-}
+/**
+ * What is known when a response begins: the request has succeeded; it has failed, or a session of it could not be
+ * committed; nobody is there to be answered; or the head of the response has left already, past the gate.
+ */
+export type Ending = Outcome | "late"
 
 /** Decides what a response needs before its first byte leaves. */
-export type Hook = (ending: Ending) => Settled | Promise<Settled>
+export interface Hook {
+  settle(ending: Ending): Settled | Promise<Settled>
+}
 
 const untouched: Settled = { vary: false, cookies: [], failure: undefined }
 const nothing: Array<never> = []
@@ -76,7 +75,7 @@ const isChunk = (value: unknown): value is string | Uint8Array =>
 const isCallback = (value: unknown): value is (error?: Error) => void => typeof value === "function"
 
 // Other code puts methods of its own upon a response; what it finds there is what it calls.
-const originalsOf = ({ end, flushHeaders, write, writeHead }: Response): Readonly<Record<Name, Method>> => ({
+const originalsOf = ({ end, flushHeaders = () => {}, write, writeHead }: Response): Readonly<Record<Name, Method>> => ({
   writeHead,
   write,
   end,
@@ -94,7 +93,7 @@ export class ResponseGate {
   readonly #response: Response
   readonly #originals: Readonly<Record<Name, Method>>
   readonly #before: Head.Snapshot
-  readonly #hooks: Array<Hook> = []
+  #hooks: Array<Hook> = nothing
   #kept: Array<readonly [Name, ReadonlyArray<unknown>]> = nothing
   #covered: Map<string, PropertyDescriptor | undefined> | undefined = undefined
   #state: "idle" | "committing" | "passed" | "replaced" = "idle"
@@ -132,7 +131,9 @@ export class ResponseGate {
 
   /** Adds a hook. They run one after the other, the last one first, like the middlewares around a handler. */
   add(hook: Hook): void {
-    this.#hooks.push(hook)
+    // Most responses have one.
+    if (this.#hooks.length === 0) this.#hooks = [hook]
+    else this.#hooks.push(hook)
   }
 
   /** The request has failed, whatever its response will look like. */
@@ -165,11 +166,13 @@ export class ResponseGate {
     if (this.#state !== "idle") return
     this.#state = "passed"
     const late = this.#response.headersSent
-    void this.settle({ aborted: !late, late })
+    void this.settle(late ? "late" : "aborted")
   }
 
   private pass(name: Name, args: ReadonlyArray<unknown>): unknown {
-    return Reflect.apply(this.#originals[name], this.#response, args)
+    // Over HTTP/2, Node sends octets that nobody wrote for an empty text after other writes. To it, nothing is the same.
+    const given = name === "end" && args[0] === "" ? [undefined, ...args.slice(1)] : args
+    return Reflect.apply(this.#originals[name], this.#response, given)
   }
 
   private begin(name: Name, args: ReadonlyArray<unknown>): unknown {
@@ -179,7 +182,7 @@ export class ResponseGate {
     let call: readonly [Name, ReadonlyArray<unknown>] = [name, args]
     if (name === "writeHead") call = [name, this.absorb(args)]
     this.#state = "committing"
-    const settling = this.settle({ aborted: this.#response.destroyed, late: false })
+    const settling = this.settle(this.#response.destroyed ? "aborted" : "success")
     if (settling === undefined) return this.open() ? this.pass(...call) : this.drop(...call)
     this.cover()
     void settling.then(() => this.release())
@@ -195,15 +198,15 @@ export class ResponseGate {
   // The head was written by code that the gate does not see: no cookie can follow it.
   private beginLate(name: Name, args: ReadonlyArray<unknown>): unknown {
     this.#state = "passed"
-    void Promise.resolve(this.settle({ aborted: false, late: true })).then(() => {
+    void Promise.resolve(this.settle("late")).then(() => {
       if (this.#settled.failure !== undefined) this.#response.destroy(new Error(past))
     })
     return this.pass(name, args)
   }
 
-  private settle(ending: Omit<Ending, "failed">): Promise<void> | undefined {
+  private settle(ending: Exclude<Ending, "failure">): Promise<void> | undefined {
     for (let hook = this.#hooks.pop(); hook !== undefined; hook = this.#hooks.pop()) {
-      const settled = hook({ ...ending, failed: this.#failed })
+      const settled = hook.settle(ending === "success" && this.#failed ? "failure" : ending)
       if (settled instanceof Promise) {
         return settled.then((settled) => {
           this.take(settled)

@@ -6,7 +6,7 @@ type Value = number | string | ReadonlyArray<string>
 /** As much of a response's head as a session touches. */
 export interface ResponseHead {
   statusCode: number
-  statusMessage: string
+  statusMessage?: string | undefined
   getHeader(name: string): Value | undefined
   getHeaderNames(): ReadonlyArray<string>
   setHeader(name: string, value: Value): unknown
@@ -72,7 +72,8 @@ export const dress = (head: ResponseHead, { cookies, vary }: Omit<Settled, "fail
 export const replace = (head: ResponseHead, before: Snapshot, { body, headers, status }: ErrorResponse): void => {
   restore(head, before)
   head.statusCode = status
-  head.statusMessage = ""
+  // HTTP/2 has none, and warns of whoever looks for one.
+  if (Object.hasOwn(head, "statusMessage")) head.statusMessage = ""
   // Node does not count the octets of a response whose length was removed.
   if (status !== 204 && status !== 304) head.setHeader("Content-Length", new TextEncoder().encode(body ?? "").length)
   for (const [name, value] of Object.entries(headers ?? {})) head.setHeader(name, value)

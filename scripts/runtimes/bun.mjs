@@ -1,0 +1,4 @@
+/* global Bun */
+import { fetch } from "./app.mjs"
+
+Bun.serve({ port: Bun.env.PORT, fetch })
