@@ -16,7 +16,9 @@
  * | `report` | goes on | stays as it is |
  *
  * All three publish the event `rejected`, for the reasons `binding`,
- * `binding renewed` and `binding reported`.
+ * `binding renewed` and `binding reported`. Under `renew`, a request whose client
+ * can get no new id is only reported: one with the access `data` or `read`, and one
+ * whose response brings no token, as far as that is known when it reads.
  *
  * **Details**
  *

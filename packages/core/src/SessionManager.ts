@@ -61,7 +61,7 @@ export type Access = SessionRequest.Access
  *   `ClientBinding`. Without it, the client has no properties.
  * - `access`: what the request may do to its session, `full` by default.
  * - `delivers`: whether a new token surely reaches the client, `true` by default.
- *   If not, the id is not renewed by age.
+ *   If not, the id is renewed neither by age nor for another client.
  *
  * `token`, `rejected`, `active`, `access` and `delivers` are asked for when they
  * are needed, and may be getters.
@@ -109,6 +109,8 @@ export type Outcome = SessionRequest.Outcome
 export interface OpenSession<in out A> extends Session<A> {
   /** Whether the request has read its session. */
   readonly accessed: boolean
+  /** Whether the request has recorded anything that is not carried out. */
+  readonly pending: boolean
   /** What the client has to do about its token, as far as it is decided. */
   readonly tokenChange: TokenChange
   /** Ends the request: carries out what stands. After a failure, `tokenChange` still holds. */
@@ -276,7 +278,7 @@ export interface FollowedSession<in out A> {
   readonly run: <B, E, R>(
     use: (session: Session<A>) => Effect.Effect<B, E, R>
   ) => Effect.Effect<B, E | SessionError, R>
-  /** Records activity, at most once per `touchInterval`. */
+  /** Records activity, at most once per `touchInterval`, whether the store takes its time or fails. */
   readonly touch: Effect.Effect<void, SessionError>
   /** Asks the store whether the session lives. Reports nothing, and is no activity. */
   readonly check: Effect.Effect<Check, SessionStoreError>
@@ -309,7 +311,8 @@ export const follow = <A>(session: Session<A>): Effect.Effect<FollowedSession<A>
 /**
  * Commits the session of a request, ends the request, and returns the session for
  * what goes on: for a response that can bring no token to the client. Fails with
- * `Undeliverable`, before anything is stored, if it would have to.
+ * `Undeliverable`, before anything is stored, if it would have to. What another
+ * fiber of the request writes meanwhile fails with `Finished`.
  *
  * @stability unstable
  * @category combinators

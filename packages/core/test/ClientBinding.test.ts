@@ -382,6 +382,24 @@ describe("a bound session", () => {
       assert.strictEqual(yield* statusOf(home, token), "active")
     }).pipe(Effect.provide(layer(both, { onInvalid: "fail" }))))
 
+  it.effect.each(
+    [
+      ["only reads", { access: "read" }],
+      ["may not have a new id", { access: "data" }],
+      ["may not get to its client", { delivers: false }]
+    ] as const
+  )("is only reported, and says so, where what the other client asks %s", ([, request]) =>
+    Effect.gen(function*() {
+      const { signIn } = yield* clients
+      const { manager } = yield* setup
+      const token = yield* signIn(home)
+      log.length = 0
+      const session = manager.open({ token, binding: () => away, ...request })
+      yield* session.get
+      assert.deepStrictEqual(yield* session.finish("success"), { _tag: "Keep" })
+      assert.deepStrictEqual(log, ["loaded", "rejected: binding reported"])
+    }).pipe(Effect.provide(layer({ ...both, policy: "renew" }))))
+
   it.effect("is bound to the client of each sign-in", () =>
     Effect.gen(function*() {
       const { send, signIn, statusOf } = yield* clients

@@ -27,7 +27,8 @@ const layer = SessionBackend.layer("test").pipe(
     sliding: true,
     touchInterval: "1 minute",
     idleTimeout: "20 minutes",
-    lifetime: "1 hour"
+    lifetime: "1 hour",
+    renewalInterval: "10 minutes"
   }))
 )
 const provided = Effect.provide(layer)
@@ -154,6 +155,29 @@ describe("a session that is followed", () => {
       yield* touches
       assert.strictEqual(faults.count("touch"), 1)
     }).pipe(provided))
+
+  it.effect.each([false, true])(
+    "delivers flash messages also when another write comes between, after a renewal by age: %s",
+    (renewed) =>
+      Effect.gen(function*() {
+        const { faults, manager, token } = yield* setup
+        const client = { token: (yield* manager.run(token, Cart.use((cart) => cart.flash.notice("Saved.")))).token }
+        const session = manager.open({ token: client.token })
+        const followed = yield* SessionManager.follow(session)
+        yield* session.finish("success")
+        if (renewed) {
+          yield* TestClock.adjust("11 minutes")
+          client.token = (yield* manager.run(client.token, Cart.get)).token
+          yield* TestClock.adjust("1 minute")
+        }
+        const write = Effect.orDie(manager.run(client.token, Cart.update(add(1))))
+        faults.next("save", FaultStore.preceded(write))
+        const messages = yield* followed.run((session) => session.flash.all)
+        assert.deepStrictEqual(messages, [{ kind: "notice", message: "Saved." }])
+        const after = yield* manager.run(client.token, Cart.use((cart) => Effect.all([cart.get, cart.flash.peek])))
+        assert.deepStrictEqual(after.value, [{ items: 8 }, []])
+      }).pipe(provided)
+  )
 
   it.effect("that is over says so to each who reports activity", () =>
     Effect.gen(function*() {

@@ -59,8 +59,9 @@ export type Cause = "ended" | "expired" | "handedOver"
  * **Details**
  *
  * Each operation that reads asks the store, and fails with `Gone` when the session
- * is over. A request without a session has none later either: reads give the
- * initial data, and there is nothing to wait for the end of.
+ * is over. A request without a session has none later either, as on a route with
+ * the access `none`: reads give the initial data, and there is nothing to wait for
+ * the end of.
  *
  * @stability unstable
  * @category models
@@ -77,7 +78,10 @@ export interface RequestSession<in out Self, in out A> extends ReadonlySession<A
   readonly run: <B, E, R>(
     effect: Effect.Effect<B, E, R>
   ) => Effect.Effect<B, E | SessionError, Exclude<R, Self>>
-  /** Records activity, at most once per `touchInterval` of the configuration. */
+  /**
+   * Records activity, at most once per `touchInterval` of the configuration. Where
+   * the store fails, the first one fails, and the others of the interval ask nobody.
+   */
   readonly touch: Effect.Effect<void, SessionError>
   /** Waits until the session is over. An outage is no end; the absolute deadline holds all the same. */
   readonly ended: Effect.Effect<Cause>

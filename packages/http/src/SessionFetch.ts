@@ -204,6 +204,7 @@ export const make = async <Self, A, E, Services = never>(
       }
       response = responseOf(answer)
     }
+    if (response.status === 101) session.withhold()
     const { cookies, failure, vary } = await session.settle(
       request.signal.aborted ? "aborted" : exchange.failed ? "failure" : "success"
     )

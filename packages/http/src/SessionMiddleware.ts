@@ -24,8 +24,9 @@
  *
  * What a handler's own pre-response handlers write is committed too. What a
  * streamed body writes comes too late and fails with `Finished`: take a
- * `RequestSession` along. A request that may be an upgrade is not given a new id by
- * age, since its response brings no cookie.
+ * `RequestSession` along. A request whose handler has taken the connection over, as
+ * a WebSocket, is given no new id by age or for another client, since its response
+ * brings no cookie.
  *
  * @stability unstable
  * @since 0.1.0
@@ -49,11 +50,12 @@ import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Types from "effect/Types"
+import { Incoming } from "./internal/incoming.ts"
 import * as RequestCookie from "./internal/requestCookie.ts"
 import * as ResponseHead from "./internal/responseHead.ts"
+import * as RouteMarks from "./internal/routeMarks.ts"
 import * as LegacySession from "./LegacySession.ts"
-import * as RequestClass from "./RequestClass.ts"
-import * as SessionCookie from "./SessionCookie.ts"
+import type * as SessionCookie from "./SessionCookie.ts"
 import * as SessionRoute from "./SessionRoute.ts"
 
 /**
@@ -214,6 +216,8 @@ export const make = <Self, A>(
     const { maxToken } = yield* SessionBackend
     const cookie = RequestCookie.make(settings, maxToken, options.cookie, clock)
     const onError = options.onError ?? toResponse
+    // Without being asked: then the client has to get the new id.
+    const renews = settings.renewalInterval !== undefined || settings.binding?.policy === "renew"
     const clientOf = (request: HttpServerRequest.HttpServerRequest) => () => ({
       agent: request.headers["user-agent"]?.slice(0, 256),
       address: Option.getOrUndefined(request.remoteAddress)
@@ -249,11 +253,12 @@ export const make = <Self, A>(
     // A pre-response handler that fails or dies would leave the request without any response.
     const commit = (
       session: SessionManager.OpenSession<A>,
+      incoming: Incoming,
       exit: Exit.Exit<unknown, unknown>,
       move: LegacySession.Move<A> | undefined
     ): HttpEffect.PreResponseHandler =>
     (request, response) => {
-      const outcome = SessionRoute.outcomeOf(exit, response, SessionRoute.of(request).commit)
+      const outcome = SessionRoute.outcomeOf(exit, response, incoming.settle().commit)
       const standing = outcome === "success" && siblings.get(request)?.failed === true ? "failure" : outcome
       const unused = !session.accessed && session.tokenChange._tag === "Keep"
       // Most requests only read: their answer leaves without another step. What brings an old session may have to end it.
@@ -288,71 +293,27 @@ export const make = <Self, A>(
         const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
         const client = options.client === true ? clientOf(request) : undefined
         const binding = settings.binding === undefined ? undefined : bindingOf(request)
-        const session = manager.open(new Incoming(request, cookie, client, binding))
+        const incoming = new Incoming(request, cookie, client, binding)
+        const session = manager.open(incoming)
         const move = mover?.(session, request.headers["cookie"])
         const outer = fiber.context
-        fiber.setContext(Context.add(outer, tag, move?.session ?? session))
+        const inner = Context.add(outer, tag, move?.session ?? session)
+        fiber.setContext(
+          renews && request.headers["upgrade"] !== undefined
+            ? Context.add(inner, HttpServerRequest.HttpServerRequest, incoming.upgradable())
+            : inner
+        )
         const observed = Effect.onExitPrimitive(app, (exit) => {
           fiber.setContext(outer)
+          RouteMarks.willCommit(request, incoming)
           // Only now, so that it comes after the handlers of the routes, which may use the session too.
-          HttpEffect.appendPreResponseHandlerUnsafe(outer, commit(session, exit, move))
+          HttpEffect.appendPreResponseHandlerUnsafe(outer, commit(session, incoming, exit, move))
           return undefined
         })
         // The session is in the context, and its errors are answered: what is left of E | SessionError is E.
         return Effect.catchCause(observed, answer) as Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
       })
   })
-
-/** What a request brings to its session: looked at when it is asked for, which is after its route has had its say. */
-class Incoming implements SessionManager.Request {
-  readonly client: SessionManager.Request["client"]
-  readonly binding: SessionManager.Request["binding"]
-  readonly #request: HttpServerRequest.HttpServerRequest
-  readonly #cookie: RequestCookie.RequestCookie
-  #candidate: SessionCookie.Candidate | null = null
-  #prefetch: boolean | undefined = undefined
-
-  constructor(
-    request: HttpServerRequest.HttpServerRequest,
-    cookie: RequestCookie.RequestCookie,
-    client: SessionManager.Request["client"],
-    binding: SessionManager.Request["binding"]
-  ) {
-    this.client = client
-    this.binding = binding
-    this.#request = request
-    this.#cookie = cookie
-  }
-
-  get token(): string | undefined {
-    const { candidate } = this
-    return candidate === SessionCookie.Duplicate ? undefined : candidate
-  }
-
-  get rejected(): "duplicate" | undefined {
-    return this.candidate === SessionCookie.Duplicate ? "duplicate" : undefined
-  }
-
-  get active(): boolean {
-    this.#prefetch ??= RequestClass.isPrefetch(this.#request.headers)
-    return !this.#prefetch && !RequestClass.isPassive(this.#request)
-  }
-
-  get access(): SessionManager.Access | undefined {
-    return SessionRoute.of(this.#request).access
-  }
-
-  /** The response to an upgrade brings no cookie. */
-  get delivers(): boolean {
-    return this.#request.headers["upgrade"] === undefined
-  }
-
-  private get candidate(): SessionCookie.Candidate {
-    return this.#candidate === null
-      ? this.#candidate = this.#cookie.read(this.#request.headers["cookie"])
-      : this.#candidate
-  }
-}
 
 const internalError = HttpServerResponse.empty({ status: 500, headers: { "cache-control": "no-store" } })
 

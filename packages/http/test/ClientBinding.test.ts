@@ -189,6 +189,29 @@ describe("a session bound to its client", () => {
       assert.deepStrictEqual([shown(reported).subject, reported.setCookies.length], ["ada", 0])
     }))
 
+  it.effect.each(Object.entries(transports))(
+    "goes on under a new cookie also for who asks for an upgrade that the route does not know, %s",
+    ([, serve]) =>
+      Effect.gen(function*() {
+        const store = yield* makeStore()
+        const options = config({ binding: { userAgent: true, policy: "renew" } })
+        const { send, signIn } = users(yield* serve(withSession(routes, store, { config: options })))
+        const handshake = {
+          connection: "Upgrade",
+          upgrade: "websocket",
+          "sec-websocket-version": "13",
+          "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="
+        }
+        for (const headers of [{ upgrade: "x" }, { connection: "Upgrade", upgrade: "x" }, handshake]) {
+          const token = yield* signIn({ agent: firefox })
+          const answer = yield* send({ agent: chrome, headers }, token)
+          assert.strictEqual(shown(answer).subject, "ada")
+          assert.match(tokenOf(answer) ?? "", /^[^;]{47}$/, headers.upgrade)
+          assert.notStrictEqual(tokenOf(answer), token)
+        }
+      })
+  )
+
   it.effect("answers 401 without a cookie where invalid sessions shall fail", () =>
     Effect.gen(function*() {
       const { send, signIn, statusOf } = yield* application(config({ onInvalid: "fail" }))

@@ -56,6 +56,18 @@ describe("RequestClass", () => {
       assert.isTrue(RequestClass.isActive(HttpServerRequest.fromWeb(new Request("http://app.test/a/b"))))
     }))
 
+  it.effect("a mark ends with the run: the next application that gets the same request makes up its own mind", () =>
+    Effect.gen(function*() {
+      const store = yield* App.makeStore()
+      const beacon = HttpRouter.add("GET", "/page", RequestClass.passive(Effect.andThen(UserSession.status, show)))
+      const { dispose, handler } = HttpRouter.toWebHandler(App.withSession(beacon, store), { disableLogger: true })
+      yield* Effect.addFinalizer(() => Effect.promise(dispose))
+      const request = new Request("http://app.test/page")
+      const answer = yield* Effect.promise(() => handler(request))
+      assert.strictEqual(yield* Effect.promise(() => answer.text()), "passive")
+      assert.strictEqual(RequestClass.of(HttpServerRequest.fromWeb(request)), "active")
+    }))
+
   it.effect("a request that is found to be passive while it runs does not extend its session", () =>
     Effect.gen(function*() {
       const manager = yield* SessionManager.make(UserSession)

@@ -2,6 +2,7 @@ import { Session } from "@effect-session/core"
 import { SessionFetch } from "@effect-session/http"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Schema } from "effect"
+import { TestClock } from "effect/testing"
 import * as Adapters from "./AdapterApp.ts"
 import * as App from "./SessionApp.ts"
 
@@ -43,6 +44,35 @@ describe("SessionFetch", () => {
         )
       assert.strictEqual(yield* failed(false), "error")
       assert.match(yield* failed(true), /cannot be given the cookie of its session/)
+    }))
+
+  it.effect("an upgrade does not renew the id by age: its response could not say so", () =>
+    Effect.gen(function*() {
+      const store = yield* App.makeStore()
+      const config = { preset: "testing", sliding: true, renewalInterval: "1 minute", renewalGrace: "1 second" } as const
+      const sessions = yield* Adapters.fetchSessions(store, { config })
+      const answer = (status: number, token?: string) =>
+        Effect.promise(() =>
+          sessions.handler(async (request) => {
+            await (token === undefined ? increment(sessions.of(request)) : sessions.of(request).get())
+            // Node makes no response with status 101, Workers do; its headers are as fixed as those of an error.
+            return Object.defineProperty(Response.error(), "status", { value: status })
+          })(get(token)).then((response) => response, (error: Error) => error)
+        )
+      const first = yield* Effect.promise(() =>
+        sessions.handler(async (request) => {
+          await increment(sessions.of(request))
+          return new Response()
+        })(get())
+      )
+      yield* TestClock.adjust("2 minutes")
+      assert.instanceOf(yield* answer(101, tokenOf(first)), Response)
+      yield* TestClock.adjust("1 minute")
+      const after = yield* Effect.promise(() =>
+        sessions.handler(async (request) => new Response(await sessions.of(request).status()))(get(tokenOf(first)))
+      )
+      assert.strictEqual(yield* Effect.promise(() => after.text()), "active")
+      assert.isDefined(tokenOf(after))
     }))
 
   it.effect("what a handler gets besides the request is handed on", () =>

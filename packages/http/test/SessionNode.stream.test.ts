@@ -209,6 +209,31 @@ describe("SessionNode, responses", () => {
       assert.deepStrictEqual(seen, [true, false, ...refused, "1", true, true, true, true, false])
     }))
 
+  it.effect("so does one that other code has put methods upon, and gets them back", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const framework: object = Object.create(Http.ServerResponse.prototype)
+      const patched = new WeakMap<Http.ServerResponse, unknown>()
+      const { client } = yield* setUp(async (_request, response, session) => {
+        await increment(session)
+        response.write("one ")
+        seen.push(response.writableLength, codeOf(() => response.setHeader("x-a", "2")))
+        response.end("two")
+        await new Promise((resolve) => response.on("finish", resolve))
+        seen.push(response.setHeader === patched.get(response), Object.getPrototypeOf(response) === framework)
+      }, (response) => {
+        // As Express and others do.
+        Object.setPrototypeOf(response, framework)
+        response.setHeader = response.setHeader.bind(response)
+        patched.set(response, response.setHeader)
+        response.setHeader("x-a", "1")
+      })
+      const answer = yield* client.send("POST", "/")
+      assert.deepStrictEqual([answer.status, answer.body, answer.header("x-a")], [200, "one two", "1"])
+      yield* turn
+      assert.deepStrictEqual(seen, [4, "ERR_HTTP_HEADERS_SENT", true, true])
+    }))
+
   it.effect("what Node throws for is thrown at once, and leaves nothing behind", () =>
     Effect.gen(function*() {
       const wrong: Record<string, (response: Http.ServerResponse) => unknown> = {

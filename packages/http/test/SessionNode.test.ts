@@ -201,6 +201,27 @@ describe("SessionNode", () => {
       assert.strictEqual(yield* lastSeenAt, 2000)
     }))
 
+  it.effect("a response that went past the session is whole when only its activity was due", () =>
+    Effect.gen(function*() {
+      const store = yield* App.makeStore()
+      const config = { preset: "testing", sliding: true, touchInterval: "1 second" } as const
+      const sessions = yield* Adapters.nodeSessions(store, { config })
+      const client = yield* Adapters.listen(Http.createServer(sessions.listener(async (request, response) => {
+        if (request.method === "POST") {
+          await increment(sessions.of(request))
+          response.end()
+          return
+        }
+        await sessions.of(request).get()
+        Http.ServerResponse.prototype.writeHead.call(response, 200, { "content-length": "4" })
+        response.write("te")
+        setImmediate(() => response.end("xt"))
+      })))
+      const { headers } = cookie(App.tokenOf(yield* client.send("POST", "/")))
+      yield* TestClock.adjust("2 seconds")
+      assert.strictEqual((yield* client.send("GET", "/", { headers })).body, "text")
+    }))
+
   it.effect("an operation that throws rejects its promise", () =>
     Effect.gen(function*() {
       const store = yield* App.makeStore()

@@ -1,7 +1,7 @@
 import { type SessionConfig, type SessionError, type SessionManager, SessionStore } from "@effect-session/core"
-import { SessionApi, SessionMiddleware, SessionRoute } from "@effect-session/http"
+import { RequestSession, SessionApi, SessionMiddleware, SessionRoute } from "@effect-session/http"
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Schema } from "effect"
+import { Cause, Context, Effect, Exit, Layer, Schema, Stream } from "effect"
 import { HttpRouter, HttpServer, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
 import { TestClock } from "effect/testing"
@@ -355,6 +355,78 @@ describe("SessionRoute, access", () => {
       const answer = yield* client.send("GET", "/page", { headers })
       assert.deepStrictEqual([App.shown(answer).status, answer.setCookies, old.reads], ["anonymous", [], 0])
       assert.strictEqual(App.shown(yield* client.send("GET", "/me", { headers })).subject, "ada")
+    }))
+})
+
+describe("SessionRoute, how long options hold", () => {
+  const route = (options: SessionRoute.Options) =>
+    HttpRouter.add("GET", "/page", SessionRoute.using(Effect.andThen(UserSession.get, App.show), options))
+
+  it.effect("for one run: not for the next application that gets the same request", () =>
+    Effect.gen(function*() {
+      const store = yield* App.makeStore()
+      const handlerOf = (app: App.App) =>
+        Effect.acquireRelease(
+          Effect.sync(() => HttpRouter.toWebHandler(app, { disableLogger: true })),
+          ({ dispose }) => Effect.promise(dispose)
+        )
+      const first = yield* handlerOf(App.withSession(route({ access: "none", commit: "discardOnErrorStatus" }), store))
+      const second = yield* handlerOf(App.withSession(App.routes, store))
+      const login = yield* Effect.promise(() =>
+        second.handler(new Request("http://app.test/login", { method: "POST" }))
+      )
+      const cookie = login.headers.getSetCookie().map((line) => line.slice(0, line.indexOf(";"))).join()
+      const request = new Request("http://app.test/page", { headers: { cookie } })
+      const text = (answer: Response) => Effect.map(Effect.promise(() => answer.json()), ({ status }) => status)
+      assert.strictEqual(yield* text(yield* Effect.promise(() => first.handler(request))), "anonymous")
+      assert.deepStrictEqual(
+        SessionRoute.of(HttpServerRequest.fromWeb(request)),
+        SessionRoute.of(HttpServerRequest.fromWeb(new Request("http://app.test/")))
+      )
+    }))
+
+  it.effect("until the last session of the request is committed", () =>
+    Effect.gen(function*() {
+      const store = yield* App.makeStore()
+      const both = Effect.andThen(UserSession.get, Effect.andThen(App.AdminSession.get, App.show))
+      const begin = Effect.andThen(App.increment, Effect.andThen(App.AdminSession.login("root"), App.show))
+      const app = Layer.mergeAll(
+        HttpRouter.add("POST", "/begin", begin),
+        HttpRouter.add("GET", "/read", SessionRoute.using(both, { access: "read" })),
+        HttpRouter.add("GET", "/full", both)
+      ).pipe(
+        Layer.provide(SessionMiddleware.layer(UserSession)),
+        Layer.provide(SessionMiddleware.layer(App.AdminSession, { cookie: { name: "admin" } })),
+        Layer.provide(App.backend(store, { preset: "testing", sliding: true, touchInterval: "1 minute" }))
+      )
+      const browser = App.browser(yield* App.inProcess(app))
+      yield* browser.send("POST", "/begin")
+      yield* TestClock.adjust("2 minutes")
+      store.calls.length = 0
+      yield* browser.send("GET", "/read")
+      assert.deepStrictEqual(store.calls, ["load", "load"])
+      yield* browser.send("GET", "/full")
+      assert.deepStrictEqual(store.calls.slice(2).toSorted(), ["load", "load", "touch", "touch"])
+    }))
+
+  it.effect("and for what goes on after the request", () =>
+    Effect.gen(function*() {
+      const store = yield* App.makeStore()
+      const stream = Effect.gen(function*() {
+        const live = yield* RequestSession.make(UserSession)
+        const late = Effect.all([live.status, reason(live.run(App.increment)), reason(live.touch)])
+        return HttpServerResponse.stream(
+          Stream.encodeText(Stream.fromEffect(Effect.map(late, (answers) => answers.join(" "))))
+        )
+      })
+      const app = (["read", "none", "full"] as const).map((access) =>
+        HttpRouter.add("GET", `/${access}`, SessionRoute.using(stream, { access }))
+      )
+      const browser = yield* signedIn(App.withSession(Layer.mergeAll(App.routes, ...app), store))
+      const said = (path: string) => Effect.map(browser.send("GET", path), ({ body, status }) => `${status} ${body}`)
+      assert.strictEqual(yield* said("/read"), "200 active ReadOnly ReadOnly")
+      assert.strictEqual(yield* said("/none"), "200 anonymous ReadOnly ReadOnly")
+      assert.strictEqual(yield* said("/full"), "200 active done done")
     }))
 })
 

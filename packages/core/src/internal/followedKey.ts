@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
-import type { SessionBackend } from "../SessionBackend.ts"
-import type { Lookup, SessionStoreError } from "../SessionStore.ts"
+import type { Found, SessionBackend } from "../SessionBackend.ts"
+import type { LoadOptions, Lookup, SessionStoreError } from "../SessionStore.ts"
 import type { Followed } from "./sessionRequest.ts"
 
 type LoadKey = NonNullable<SessionBackend["Service"]["loadKey"]>
@@ -30,10 +30,21 @@ export const load = (
 export const isHandedOver = (lookup: Lookup, { subject }: Followed): boolean =>
   lookup._tag === "Live" && lookup.record.subject !== subject
 
-/** What the session of a key is to who follows it. */
-export const find = (loadKey: LoadKey, followed: Followed) =>
+// What the session of a key is to who follows it.
+const find = (loadKey: LoadKey, followed: Followed): Effect.Effect<Found, SessionStoreError> =>
   Effect.mapEager(load(loadKey, followed), (lookup) => ({
-    _tag: "Found" as const,
+    _tag: "Found",
     key: followed.key,
     lookup: isHandedOver(lookup, followed) ? absent : lookup
   }))
+
+/** Finds a session by its key where it is followed and the backend knows keys, else by its token. */
+export const findSession = (
+  backend: SessionBackend["Service"],
+  followed: Followed | undefined,
+  token: string,
+  options?: LoadOptions
+): Effect.Effect<Found, SessionStoreError> =>
+  followed === undefined || backend.loadKey === undefined
+    ? backend.load(token, options)
+    : find(backend.loadKey, followed)

@@ -25,13 +25,13 @@ export class RecentKeys {
   // Octets, because a text cut out of a header would keep the whole header. Compared by four, which are few steps.
   private tokens: Uint32Array | undefined = undefined
   private readonly presented = new Uint32Array(words)
-  private readonly octets = new Uint8Array(this.presented.buffer)
+  // All but the octet that stays zero.
+  private readonly octets = new Uint8Array(this.presented.buffer, 0, length)
   private readonly keys: Array<Effect.Effect<string> | undefined> = Array.from({ length: places }, () => undefined)
 
   /** The key that stands for a text, if it is a token that is remembered. */
   get(token: string): Effect.Effect<string> | undefined {
     const { presented, tokens } = this
-    // What is not ASCII has more octets than characters.
     if (tokens === undefined || token.length !== length || !this.present(token)) return undefined
     const place = placeOf(token)
     const start = place * words
@@ -50,8 +50,8 @@ export class RecentKeys {
     return key
   }
 
+  // Only ASCII has as many octets as characters.
   private present(token: string): boolean {
-    const { read, written } = encoder.encodeInto(token, this.octets)
-    return read === length && written === length
+    return encoder.encodeInto(token, this.octets).read === length
   }
 }

@@ -3,6 +3,7 @@ import { type Current, isReadOnly } from "../CommitPlan.ts"
 import type { Flash, FlashKind } from "../Flash.ts"
 import { type Envelope, type FlashMessage, format } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
+import * as FollowedKey from "./followedKey.ts"
 import * as SessionAccess from "./sessionAccess.ts"
 import type { Change, SessionState } from "./sessionState.ts"
 import type { Snapshot } from "./snapshot.ts"
@@ -231,7 +232,7 @@ export class SessionFlash<in out A> implements Flash {
   ): Effect.Effect<void, SessionError.SessionError> {
     const state = this.#state
     const { backend, definition } = state.runtime
-    return Effect.matchEffect(backend.load(token), {
+    return Effect.matchEffect(FollowedKey.findSession(backend, state.request.followed, token), {
       onFailure: (error) => state.unavailable(error),
       onSuccess: (found) => {
         if (found._tag === "Rejected" || found.lookup._tag !== "Live") return Effect.void

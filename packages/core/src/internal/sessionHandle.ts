@@ -49,6 +49,11 @@ export class SessionHandle<in out A> implements Session<A> {
     return this.#state.accessed
   }
 
+  /** Whether anything is recorded that is not carried out. */
+  get pending(): boolean {
+    return this.#state.hasRecorded()
+  }
+
   /** What the client has to do about its token, as far as it is decided. */
   get tokenChange(): TokenChange {
     return this.#state.tokenChange

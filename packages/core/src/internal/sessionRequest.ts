@@ -28,7 +28,7 @@ export interface Request {
   readonly binding?: (() => Client | undefined) | undefined
   /** What the request may do to its session, `full` by default. */
   readonly access?: Access | undefined
-  /** Whether a new token surely reaches the client, `true` by default. If not, the id is not renewed by age. */
+  /** Whether a new token surely reaches the client, `true` by default. If not, the id is not renewed without being asked. */
   readonly delivers?: boolean | undefined
 }
 

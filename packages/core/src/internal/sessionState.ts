@@ -156,10 +156,7 @@ export class SessionState<in out A> {
       return this.takeAndLoad(token, found, clock.currentTimeMillisUnsafe())
     }
     const started = clock.currentTimeMillisUnsafe()
-    const loading = followed === undefined || backend.loadKey === undefined
-      ? backend.load(token, options)
-      : FollowedKey.find(backend.loadKey, followed)
-    return Effect.matchEffect(loading, {
+    return Effect.matchEffect(FollowedKey.findSession(backend, followed, token, options), {
       onFailure: (error) => {
         if (error.reason.continueAs !== "anonymous") return this.unavailable(error)
         // Of two fibers, the other one was first.
@@ -254,11 +251,13 @@ export class SessionState<in out A> {
       if (this.snapshot !== undefined) return Effect.void
       const goesOn = same || policy !== "reject"
       this.clientChanged = !same && goesOn
+      // What takes no new id is only reported.
+      const met = policy === "renew" && !SessionAccess.mayRenewByAge(this.request) ? "report" : policy
       this.snapshot = goesOn ? active : Snapshot.foreign
       const loaded = goesOn ? this.observe("loaded", { key, subject }) : Effect.void
       return same
         ? loaded
-        : Effect.andThen(loaded, this.observe("rejected", { key, subject, reason: bindingReasons[policy] }))
+        : Effect.andThen(loaded, this.observe("rejected", { key, subject, reason: bindingReasons[met] }))
     })
   }
 

@@ -84,6 +84,7 @@ class Presented implements SessionManager.Request {
   readonly binding: SessionManager.Request["binding"]
   access: SessionManager.Access = "full"
   passive = false
+  delivers = true
   readonly #incoming: Incoming
   readonly #cookie: RequestCookie.RequestCookie
   #candidate: SessionCookie.Candidate | null = null
@@ -247,6 +248,11 @@ export class RequestSession<in out A> {
     return this.run(this.#move === undefined ? attempt(() => session.updateEager(f)) : this.#move.session.update(f))
   }
 
+  /** The response can bring no cookie: the id is not renewed by age. */
+  withhold(): void {
+    this.#request.delivers = false
+  }
+
   /** Starts an operation at once. Most of them are over by then. */
   run<B, E>(effect: Effect.Effect<B, E>): Promise<B> {
     if (isOver(effect)) return this.promiseOf(effect)
@@ -281,12 +287,11 @@ export class RequestSession<in out A> {
   /** Ends a request whose response has left already: only the end of the session stands, and other changes are lost. */
   async settleLate(): Promise<Settled> {
     const failure = await this.idle()
-    if (failure === undefined && this.#session.finishUnsafe("success") !== undefined) {
-      this.#over = true
-      return untouched
-    }
+    const { pending, tokenChange } = this.#session
+    // What is stored already, and the client cannot learn of, is lost as well.
+    const lost = failure !== undefined || pending || tokenChange._tag !== "Keep"
     const settled = await this.commit("aborted")
-    return { ...settled, failure: settled.failure ?? internalError }
+    return lost ? { ...settled, failure: settled.failure ?? internalError } : untouched
   }
 
   private async settleLater(outcome: SessionManager.Outcome): Promise<Settled> {

@@ -95,11 +95,13 @@ export class ResponseGate {
   readonly #before: Head.Snapshot
   #hooks: Array<Hook> = nothing
   #kept: Array<readonly [Name, ReadonlyArray<unknown>]> = nothing
-  #covered: Map<string, PropertyDescriptor | undefined> | undefined = undefined
+  #covered: Map<string, PropertyDescriptor> | undefined = undefined
+  #prototype: object = Object.prototype
   #state: "idle" | "committing" | "passed" | "replaced" = "idle"
   #failed = false
   #settled = untouched
   #status = 200
+  #length = 0
   #octets = 0
   #ended = false
   #starved = false
@@ -283,32 +285,65 @@ export class ResponseGate {
     if (this.#starved && !this.#ended && !this.#response.writableNeedDrain) this.#response.emit("drain")
   }
 
-  // Until it is committed, a response has begun for whoever looks at it.
+  // Until it is committed, a response has begun for whoever looks at it. Another prototype says so at once: properties of
+  // its own, put there and taken away again, would cost more than many a commit.
   private cover(): void {
     const response = this.#response
     this.#kept = []
-    this.#covered = new Map()
     this.#status = response.statusCode
-    const length = response.writableLength
-    const show = (name: string, get: () => unknown) => this.#cover(name, { get })
-    show("headersSent", () => true)
-    show("writableEnded", () => this.#ended)
-    show("writableLength", () => length + this.#octets)
-    show("writableNeedDrain", () => this.#starved && !this.#ended)
-    for (const name of ["setHeader", "appendHeader", "removeHeader"]) this.#cover(name, { value: tooLate })
-    this.#cover("_implicitHeader", { value: () => {} })
-  }
-
-  #cover(name: string, descriptor: PropertyDescriptor): void {
-    this.#covered?.set(name, Object.getOwnPropertyDescriptor(this.#response, name))
-    Object.defineProperty(this.#response, name, { ...descriptor, configurable: true })
+    this.#length = response.writableLength
+    this.#prototype = Object.getPrototypeOf(response)
+    Object.setPrototypeOf(response, ResponseGate.coverOf(this.#prototype))
+    for (const name in ResponseGate.appearance) {
+      const own = Object.getOwnPropertyDescriptor(response, name)
+      if (own === undefined) continue
+      // Other code has put it upon the response itself.
+      const covered = this.#covered ??= new Map()
+      covered.set(name, own)
+      Object.defineProperty(response, name, { ...ResponseGate.appearance[name], configurable: true })
+    }
   }
 
   private uncover(): void {
-    for (const [name, descriptor] of this.#covered ?? []) {
-      if (descriptor === undefined) Reflect.deleteProperty(this.#response, name)
-      else Object.defineProperty(this.#response, name, descriptor)
+    const response = this.#response
+    if (Object.getPrototypeOf(response) === ResponseGate.coverOf(this.#prototype)) {
+      Object.setPrototypeOf(response, this.#prototype)
     }
+    for (const [name, descriptor] of this.#covered ?? []) Object.defineProperty(response, name, descriptor)
+  }
+
+  private static readonly appearance: PropertyDescriptorMap & ThisType<Gated> = {
+    headersSent: { get: () => true },
+    writableEnded: {
+      get() {
+        return this[gateKey].#ended
+      }
+    },
+    writableLength: {
+      get() {
+        return this[gateKey].#length + this[gateKey].#octets
+      }
+    },
+    writableNeedDrain: {
+      get() {
+        return this[gateKey].#starved && !this[gateKey].#ended
+      }
+    },
+    setHeader: { value: tooLate },
+    appendHeader: { value: tooLate },
+    removeHeader: { value: tooLate },
+    _implicitHeader: { value: () => {} }
+  }
+
+  // By the prototype that a response has: a framework's own, for example.
+  private static readonly covers = new WeakMap<object, object>()
+
+  private static coverOf(prototype: object): object {
+    const known = ResponseGate.covers.get(prototype)
+    if (known !== undefined) return known
+    const cover: object = Object.create(prototype, ResponseGate.appearance)
+    ResponseGate.covers.set(prototype, cover)
+    return cover
   }
 }
 
