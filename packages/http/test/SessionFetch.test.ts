@@ -49,7 +49,12 @@ describe("SessionFetch", () => {
   it.effect("an upgrade does not renew the id by age: its response could not say so", () =>
     Effect.gen(function*() {
       const store = yield* App.makeStore()
-      const config = { preset: "testing", sliding: true, renewalInterval: "1 minute", renewalGrace: "1 second" } as const
+      const config = {
+        preset: "testing",
+        sliding: true,
+        renewalInterval: "1 minute",
+        renewalGrace: "1 second"
+      } as const
       const sessions = yield* Adapters.fetchSessions(store, { config })
       const answer = (status: number, token?: string) =>
         Effect.promise(() =>
