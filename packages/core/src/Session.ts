@@ -171,7 +171,8 @@ export interface Session<in out A, out R = never> extends ReadonlySession<A, R> 
    * data until now, for what a key alone cannot say: carts that become one. Where
    * somebody else was signed in, nothing passes on, lifetimes included, and
    * `before` is `undefined`. A session that only others can read is left to them.
-   * Like the function of `update`, `f` must be pure.
+   * Like the function of `update`, `f` must be pure. Dies for a subject that is
+   * empty or has half a surrogate pair, which no store could find again.
    */
   readonly login: (
     subject: string,

@@ -17,7 +17,7 @@ import * as Observer from "./internal/observer.ts"
 import { prepared, underlying } from "./internal/preparedSession.ts"
 import { SessionHandle } from "./internal/sessionHandle.ts"
 import * as SessionRequest from "./internal/sessionRequest.ts"
-import type * as State from "./internal/sessionState.ts"
+import type { Runtime } from "./internal/sessionRuntime.ts"
 import { Metrics } from "./Metrics.ts"
 import type { Session, Status, Tag } from "./Session.ts"
 import { SessionBackend } from "./SessionBackend.ts"
@@ -173,7 +173,7 @@ export const make = <Self, A>(
     const clock = yield* Clock.Clock
     const metrics = yield* Metrics
     const events = yield* SessionEvents
-    const runtime: State.Runtime<A> = {
+    const runtime: Runtime<A> = {
       definition: tag.definition,
       settings,
       backend,

@@ -105,11 +105,13 @@ describe("login", () => {
       assert.strictEqual((yield* run(token, UserSession.subject)).value, "ada")
     }).pipe(Effect.provide(layer())))
 
-  it.effect("refuses a subject without a name", () =>
+  it.effect("refuses a subject without a name, or with one that no store could find again", () =>
     Effect.gen(function*() {
       const { run } = yield* setup
-      const exit = yield* Effect.exit(run(undefined, UserSession.login("")))
-      assert.strictEqual(exit._tag === "Failure" && exit.cause.reasons[0]?._tag, "Die")
+      for (const subject of ["", "\ud800", "ada\udc00"]) {
+        const exit = yield* Effect.exit(run(undefined, UserSession.login(subject)))
+        assert.strictEqual(exit._tag === "Failure" && exit.cause.reasons[0]?._tag, "Die")
+      }
     }).pipe(Effect.provide(layer())))
 
   it.effect("ends the oldest session above the limit, or is refused", () =>

@@ -5,7 +5,8 @@ import { type Binding, type Envelope, format, type Written } from "../SessionDat
 import * as SessionError from "../SessionError.ts"
 import type { Payload } from "../SessionStore.ts"
 import * as SessionAccess from "./sessionAccess.ts"
-import type { Mark, SessionState } from "./sessionState.ts"
+import type { Mark } from "./sessionChange.ts"
+import type { SessionState } from "./sessionState.ts"
 import { isReadableElsewhere, problemOfOthers, type Snapshot } from "./snapshot.ts"
 
 const done: Effect.Effect<void> = Effect.void

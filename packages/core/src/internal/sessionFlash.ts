@@ -5,7 +5,8 @@ import { type Envelope, type FlashMessage, format } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
 import * as FollowedKey from "./followedKey.ts"
 import * as SessionAccess from "./sessionAccess.ts"
-import type { Change, SessionState } from "./sessionState.ts"
+import type { Change } from "./sessionChange.ts"
+import type { SessionState } from "./sessionState.ts"
 import type { Snapshot } from "./snapshot.ts"
 
 type Matches = (message: FlashMessage) => boolean

@@ -10,10 +10,13 @@ import * as SessionError from "../SessionError.ts"
 import type { Served } from "../SessionStore.ts"
 import { commit } from "./commit.ts"
 import * as SessionAccess from "./sessionAccess.ts"
+import type { Change } from "./sessionChange.ts"
 import { millisOf } from "./sessionDuration.ts"
 import { SessionFlash } from "./sessionFlash.ts"
 import type { Followed, OpenRequest, Outcome, TokenChange } from "./sessionRequest.ts"
-import { type Change, type Runtime, SessionState, unreadable } from "./sessionState.ts"
+import type { Runtime } from "./sessionRuntime.ts"
+import { SessionState, unreadable } from "./sessionState.ts"
+import { signedIn } from "./signIn.ts"
 
 /** Where a session can be found after its request. */
 export interface Trace<in out A> {
@@ -198,24 +201,11 @@ export class SessionHandle<in out A> implements Session<A> {
   }
 
   login(subject: string, f?: (data: A, before: A | undefined) => A): Effect.Effect<A, SessionError.SessionError> {
-    if (subject.length === 0) return Effect.die(new RangeError("Session.login: the subject must not be empty"))
-    const keep = this.#state.runtime.definition.keepOnLogin
-    const apply = (envelope: Envelope<A>): Envelope<A> => {
-      const fresh = this.#state.runtime.definition.data.initial()
-      let { data } = fresh
-      // What belongs to another user does not pass on: neither data nor messages nor lifetimes.
-      const another = this.belongsToAnother(subject)
-      if (keep.length > 0 && !another) {
-        const kept = { ...data }
-        for (const key of keep) kept[key] = envelope.data[key]
-        data = kept
-      }
-      return {
-        ...(another ? fresh : envelope),
-        data: f === undefined ? data : f(data, another ? undefined : envelope.data),
-        elevatedUntil: undefined
-      }
+    if (subject.length === 0 || !subject.isWellFormed()) {
+      return Effect.die(new RangeError("Session.login: the subject must not be empty, nor have half a surrogate pair"))
     }
+    const apply = (envelope: Envelope<A>): Envelope<A> =>
+      signedIn(this.#state.runtime.definition, envelope, this.belongsToAnother(subject), f)
     const signIn = this.change(apply, { stands: true }, { renew: true, subject, authenticated: true })
     return signIn.pipe(
       // A sign-in does not need the session of another client, or of a later version: it begins a new one.

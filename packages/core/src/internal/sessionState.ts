@@ -1,57 +1,17 @@
-import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { ClientBinding, Policy } from "../ClientBinding.ts"
-import type { Current, Identity, Step } from "../CommitPlan.ts"
-import type { Crypto } from "../Crypto.ts"
-import type { Definition } from "../Session.ts"
-import type { Applied, Found, SessionBackend } from "../SessionBackend.ts"
-import type { Settings } from "../SessionConfig.ts"
+import type { Current, Identity } from "../CommitPlan.ts"
+import type { Found } from "../SessionBackend.ts"
 import type { Binding, Envelope, Undecodable } from "../SessionData.ts"
 import * as SessionError from "../SessionError.ts"
-import type { LoadOptions, SessionRecord, SessionStoreError } from "../SessionStore.ts"
+import type { SessionRecord, SessionStoreError } from "../SessionStore.ts"
 import * as FollowedKey from "./followedKey.ts"
 import type { Observer } from "./observer.ts"
 import * as SessionAccess from "./sessionAccess.ts"
+import type { Change, Mark } from "./sessionChange.ts"
 import type { OpenRequest, Outcome, TokenChange } from "./sessionRequest.ts"
+import type { Runtime } from "./sessionRuntime.ts"
 import * as Snapshot from "./snapshot.ts"
-
-/** What all requests of one session service share. */
-export interface Runtime<in out A> {
-  readonly definition: Definition<A>
-  readonly settings: Settings
-  readonly backend: SessionBackend["Service"]
-  /** What the backend can do without an effect. */
-  readonly atOnce: {
-    readonly load: ((token: string, options?: LoadOptions) => Found | undefined) | undefined
-    readonly apply: ((step: Step) => Applied | undefined) | undefined
-  }
-  readonly crypto: Crypto["Service"]
-  readonly clock: Clock.Clock
-  /** What a read on behalf of an active client may do besides. */
-  readonly reading: LoadOptions | undefined
-  readonly observer: Observer
-  /** What binds sessions to their client, if they are. */
-  readonly binding: ClientBinding | undefined
-}
-
-/** A recorded change. */
-export interface Change<in out A> {
-  readonly apply: (envelope: Envelope<A>) => Envelope<A>
-  /** Whether it may run again on a value it was not meant for. */
-  readonly replay: boolean
-  /** Whether it stands when the request fails. */
-  readonly stands: boolean
-  /** What of the session's lifetimes it changes: any of them, or the absolute deadline too. */
-  readonly lifetimes?: "any" | "deadline" | undefined
-}
-
-/** What was recorded when an attempt to carry it out began. */
-export interface Mark {
-  readonly changes: number
-  readonly identity: Identity
-  readonly ended: boolean
-  readonly endings: number
-}
 
 export const noIdentity: Identity = { renew: false, subject: undefined, authenticated: false }
 const bindingReasons: { readonly [P in Policy]: string } = {
