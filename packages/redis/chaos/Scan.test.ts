@@ -15,7 +15,7 @@ const fill = `
   local letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
   local function letter() local i = math.random(64) return string.sub(letters, i, i) end
   local now = redis.call('TIME')[1] * 1000
-  local header = table.concat({'1 1', now, now, '-', now, 3600000, now + 86400000, '1 t'}, ' ')
+  local header = '1t' .. struct.pack('<I4I4dddddd', 1, 1, now, 3600000, now + 86400000, now, now, 0/0)
   for i = 1, tonumber(ARGV[1]) do
     local key = 'session:{' .. letter() .. letter() .. '}' .. string.format('%043d', i + tonumber(ARGV[2]))
     redis.call('HSET', key, 'h', header, 'p', string.rep('p', 200))
