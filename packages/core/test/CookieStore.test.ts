@@ -175,11 +175,25 @@ describe("CookieStore: the token is the record", () => {
   it.effect("texts of any alphabet survive, in data and subject", () =>
     Effect.gen(function*() {
       const { run } = yield* setup
-      const odd = "\ufeffzürich\n\u0000東京\ud83d\ude00\ud800"
-      const { token } = yield* run(undefined, UserSession.login(odd, (data) => ({ ...data, who: odd })))
+      const name = "\ufeffzürich\n\u0000東京\ud83d\ude00"
+      const odd = `${name}\ud800`
+      const { token } = yield* run(undefined, UserSession.login(name, (data) => ({ ...data, who: odd })))
       const { value } = yield* run(token, Effect.all([UserSession.subject, UserSession.get]))
-      assert.strictEqual(value[0], odd)
+      assert.strictEqual(value[0], name)
       assert.strictEqual(value[1].who, odd)
+    }).pipe(Effect.provide(CookieFixture.layer())))
+
+  it.effect("a token that was written anew is not kept, and opens as before", () =>
+    Effect.gen(function*() {
+      const { dataOf, run, start } = yield* setup
+      const script = yield* Script
+      const first = yield* start
+      const { token } = yield* run(first, increment)
+      script.forget()
+      assert.strictEqual((yield* dataOf(token)).n, 2)
+      assert.strictEqual(script.opens, 0)
+      assert.strictEqual((yield* dataOf(first)).n, 1)
+      assert.strictEqual(script.opens, 1)
     }).pipe(Effect.provide(CookieFixture.layer())))
 
   it.effect("a token is opened once, and its issuer need not open it; without memory it is opened each time", () =>

@@ -99,6 +99,13 @@ export const make: (
     })
   }
 
+  // The client drops the token it had. To remember it too would keep much that is garbage, and collecting that stops all.
+  const reissue = (current: Current, record: SessionRecord): Effect.Effect<Applied> =>
+    Effect.mapEager(issue(current.key, record), (applied) => {
+      if (applied._tag === "Stored") known.delete(tail(current.token))
+      return applied
+    })
+
   // The id itself is not kept anywhere: nobody needs it again.
   const newKey = (subject: string | undefined): Effect.Effect<string> =>
     Effect.flatMap(
@@ -187,7 +194,7 @@ export const make: (
           }
           // All tokens of one key have one deadline: when that has passed, the list may forget the key.
           return lifetime === undefined
-            ? issue(current.key, changed)
+            ? reissue(current, changed)
             : replace(current, { ...changed, issuedAt: now, expiresAt: now + lifetime })
         })
       }
@@ -197,7 +204,7 @@ export const make: (
           whileLive(
             current,
             now,
-            (record) => issue(current.key, { ...record, lastSeenAt: Math.max(record.lastSeenAt, now) })
+            (record) => reissue(current, { ...record, lastSeenAt: Math.max(record.lastSeenAt, now) })
           ),
           // A suite that makes longer tokens may leave no room for one that was written before.
           (applied) => applied._tag === "Stored" ? applied : untouched
