@@ -22,12 +22,14 @@ export const textOf = (bytes: Uint8Array): string | undefined => {
   }
 }
 
-/** Decodes base64url, padded or not. */
+/** Decodes base64url, padded or not. `undefined` for a second way to write the same octets: a cookie has one name only. */
 export const base64Url = (text: string): Octets | undefined => {
   const bare = text.replace(/={0,2}$/, "")
   if (!/^[\w-]*$/.test(bare)) return undefined
   const decoded = Base64Url.decode(bare)
-  return Result.isSuccess(decoded) ? new Uint8Array(decoded.success) : undefined
+  return Result.isSuccess(decoded) && Base64Url.encode(decoded.success) === bare
+    ? new Uint8Array(decoded.success)
+    : undefined
 }
 
 /** Decodes unpadded base64 of the first alphabet. */
