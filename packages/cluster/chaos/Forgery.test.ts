@@ -9,14 +9,7 @@ import * as Nodes from "../test/Nodes.ts"
 
 const count = process.env.CHAOS === "long" ? 100_000 : 10_000
 
-const record = (key: string): SessionStore.NewRecord => ({
-  key,
-  idleTimeout: 600_000,
-  lifetime: 600_000,
-  subject: "ada",
-  format: 1,
-  payload: "data"
-})
+const record = (key: string) => Nodes.newRecord(key, { lifetime: 600_000 })
 
 /** Microseconds of CPU that every one of so many costs. */
 const cpu = <E, R>(count: number, effect: Effect.Effect<void, E, R>) =>

@@ -8,15 +8,8 @@ import * as Nodes from "./Nodes.ts"
 
 type Store = SessionStore.SessionStore["Service"]
 
-const record = (key: string, fields?: Partial<SessionStore.NewRecord>): SessionStore.NewRecord => ({
-  key,
-  idleTimeout: 600_000,
-  lifetime: 3_600_000,
-  subject: undefined,
-  format: 1,
-  payload: "first",
-  ...fields
-})
+const record = (key: string, fields?: Partial<SessionStore.NewRecord>) =>
+  Nodes.newRecord(key, { subject: undefined, payload: "first", ...fields })
 
 const change = (payload: SessionStore.Payload): SessionStore.RecordChange => ({
   format: 1,

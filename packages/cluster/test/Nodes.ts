@@ -12,6 +12,17 @@ export const crypto: Layer.Layer<Crypto.Crypto> = Layer.orDie(CryptoNode.layer.p
   Layer.provide(SessionConfig.layer({ preset: "development", secrets: secret }))
 ))
 
+/** A session for a store to create. */
+export const newRecord = (key: string, fields?: Partial<SessionStore.NewRecord>): SessionStore.NewRecord => ({
+  key,
+  idleTimeout: 600_000,
+  lifetime: 3_600_000,
+  subject: "ada",
+  format: 1,
+  payload: "data",
+  ...fields
+})
+
 export interface Node {
   readonly store: SessionStore.SessionStore["Service"]
   readonly query: SessionQuery.SessionQuery["Service"]

@@ -60,14 +60,7 @@ const cached = (node: Node, shared: Context.Context<SessionStore.SessionStore>, 
     })
   )
 
-const record = (key: string): SessionStore.NewRecord => ({
-  key,
-  idleTimeout: 600_000,
-  lifetime: 600_000,
-  subject: "ada",
-  format: 1,
-  payload: "data"
-})
+const record = (key: string) => Nodes.newRecord(key, { lifetime: 600_000 })
 
 const subscribers = (server: RedisServer.RedisServer) =>
   Effect.map(

@@ -13,15 +13,7 @@ import { Effect, Fiber, Layer, Schema, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as Nodes from "./Nodes.ts"
 
-const record = (key: string, fields?: Partial<SessionStore.NewRecord>): SessionStore.NewRecord => ({
-  key,
-  idleTimeout: 600_000,
-  lifetime: 3_600_000,
-  subject: "ada",
-  format: 1,
-  payload: "data",
-  ...fields
-})
+const record = Nodes.newRecord
 
 const renewal = (key: string, subject: string): SessionStore.Replacement => ({
   key,

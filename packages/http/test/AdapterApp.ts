@@ -127,17 +127,6 @@ export const fetchSessions = Effect.fnUntraced(
   }
 )
 
-const reply = (status: number, headers: App.Reply["headers"], body: string): App.Reply => ({
-  status,
-  headers,
-  header: (name) => {
-    const values = headers.filter(([key]) => key === name).map(([, value]) => value)
-    return values.length === 0 ? undefined : values.join(", ")
-  },
-  setCookies: headers.filter(([key]) => key === "set-cookie").map(([, value]) => value),
-  body
-})
-
 /** Listens on a free port for as long as the test runs. */
 export const listen = Effect.fnUntraced(function*(server: Http.Server) {
   yield* Effect.acquireRelease(
@@ -152,31 +141,7 @@ export const listen = Effect.fnUntraced(function*(server: Http.Server) {
   )
   const address = server.address()
   if (address === null || typeof address === "string") return yield* Effect.die(new Error("the server has no port"))
-  return yield* client(address.port)
-})
-
-export const client = Effect.fnUntraced(function*(port: number) {
-  const agent = yield* Effect.acquireRelease(
-    Effect.sync(() => new Http.Agent({ keepAlive: true, maxSockets: 64 })),
-    (agent) => Effect.sync(() => agent.destroy())
-  )
-  const send: App.Client["send"] = (method, path, options = {}) =>
-    Effect.callback<App.Reply>((resume) => {
-      const request = Http.request({ port, host: "127.0.0.1", method, path, agent, headers: options.headers ?? {} })
-      request.on("error", (error) => resume(Effect.die(error)))
-      request.on("response", (response) => {
-        let body = ""
-        const raw = response.rawHeaders
-        const headers = raw.flatMap((name, i) => i % 2 === 0 ? [[name.toLowerCase(), raw[i + 1]] as const] : [])
-        response.setEncoding("utf8")
-        response.on("data", (text) => body += text)
-        response.on("error", (error) => resume(Effect.die(error)))
-        response.on("end", () => resume(Effect.succeed(reply(response.statusCode ?? 0, headers, body))))
-      })
-      request.end(options.body)
-      return Effect.sync(() => request.destroy())
-    })
-  return { send, port } satisfies App.Client
+  return yield* App.connect(address.port)
 })
 
 /** A client with one HTTP/2 connection. */
@@ -211,7 +176,7 @@ export const http2Client = Effect.fnUntraced(function*(server: Http2.Http2Server
         const headers = Object.entries(received).flatMap(([name, value]) =>
           [value ?? []].flat().map((value) => [name, String(value)] as const)
         )
-        resume(Effect.succeed(reply(received[":status"] ?? 0, headers, body)))
+        resume(Effect.succeed(App.reply(received[":status"] ?? 0, headers, body)))
       })
       stream.end(options.body)
       return Effect.sync(() => stream.close())
@@ -307,7 +272,7 @@ const onFastify: Serve = Effect.fnUntraced(function*(routes, store, options) {
   )
   const address = app.server.address()
   if (address === null || typeof address === "string") return yield* Effect.die(new Error("the server has no port"))
-  return yield* client(address.port)
+  return yield* App.connect(address.port)
 })
 
 const bodyOf = (stream: AsyncIterable<string>) => {
@@ -340,7 +305,7 @@ const onFetch: Serve = Effect.fnUntraced(function*(routes, store, options) {
     Effect.promise(async (signal) => {
       const request = new Request(`http://app.test${path}`, { method, headers, body: body ?? null, signal })
       const response = await handle(request).catch(() => new Response(null, { status: 500 }))
-      return reply(response.status, [...response.headers], method === "HEAD" ? "" : await response.text())
+      return App.reply(response.status, [...response.headers], method === "HEAD" ? "" : await response.text())
     })
   return { send, port: undefined }
 })

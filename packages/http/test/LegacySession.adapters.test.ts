@@ -64,7 +64,7 @@ describe.each(cases)("old sessions move in behind $name", ({ pause, serve }) => 
   it.effect("users of express-session stay signed in, while both applications run, until they sign out of both", () =>
     Effect.gen(function*() {
       const old = Legacy.oldStore()
-      const before = yield* Adapters.client(yield* Old.expressApplication(old))
+      const before = yield* App.connect(yield* Old.expressApplication(old))
       const { client: after } = yield* begin(yield* Legacy.expressReader(old))
       const user = browser()
       const thief = browser()
@@ -89,7 +89,7 @@ describe.each(cases)("old sessions move in behind $name", ({ pause, serve }) => 
 
   it.effect("users of iron-session stay signed in, until they sign out", () =>
     Effect.gen(function*() {
-      const before = yield* Adapters.client(yield* Old.ironApplication)
+      const before = yield* App.connect(yield* Old.ironApplication)
       const { cookieName, password } = Old.ironOptions
       const { client: after } = yield* begin(
         yield* IronSession.make({ password: Redacted.make(password), cookie: { name: cookieName } })
@@ -176,7 +176,7 @@ describe.each(cases)("old sessions move in behind $name", ({ pause, serve }) => 
   it.effect("a sign-out that is committed at once ends an old session that was never moved", () =>
     Effect.gen(function*() {
       const old = Legacy.oldStore()
-      const before = yield* Adapters.client(yield* Old.expressApplication(old))
+      const before = yield* App.connect(yield* Old.expressApplication(old))
       const { client: after } = yield* begin(yield* Legacy.expressReader(old), {}, {
         "/logout": async (session) => {
           await session.destroy()
@@ -193,7 +193,7 @@ describe.each(cases)("old sessions move in behind $name", ({ pause, serve }) => 
   it.effect("with keepOld off, a move ends the old session and clears its cookie", () =>
     Effect.gen(function*() {
       const old = Legacy.oldStore()
-      const before = yield* Adapters.client(yield* Old.expressApplication(old))
+      const before = yield* App.connect(yield* Old.expressApplication(old))
       const { client: after } = yield* begin(yield* Legacy.expressReader(old), { keepOld: false })
       const user = browser()
       yield* user.ask(before, "/login")

@@ -119,7 +119,7 @@ export interface Client {
   readonly port: number | undefined
 }
 
-const reply = (status: number, headers: Reply["headers"], body: string): Reply => ({
+export const reply = (status: number, headers: Reply["headers"], body: string): Reply => ({
   status,
   headers,
   header: (name) => {
@@ -158,13 +158,8 @@ const fetchHandler = (middleware: boolean) =>
     return { send, port: undefined } satisfies Client
   })
 
-const nodeServer = Effect.fnUntraced(function*(app: App) {
-  const Server = HttpRouter.serve(yield* withTestServices(app), { disableLogger: true, disableListenLog: true }).pipe(
-    Layer.provideMerge(NodeHttpServer.layer(() => Http.createServer(), { port: 0, host: "127.0.0.1" }))
-  )
-  const { address } = Context.get(yield* Layer.build(Server), HttpServer.HttpServer)
-  if (address._tag === "UnixPathAddress") return yield* Effect.die(new Error("the server has no port"))
-  const { port } = address
+/** A client with connections to a port of this machine, for as long as the test runs. */
+export const connect = Effect.fnUntraced(function*(port: number) {
   const agent = yield* Effect.acquireRelease(
     Effect.sync(() => new Http.Agent({ keepAlive: true, maxSockets: 64 })),
     (agent) => Effect.sync(() => agent.destroy())
@@ -186,6 +181,16 @@ const nodeServer = Effect.fnUntraced(function*(app: App) {
       return Effect.sync(() => request.destroy())
     })
   return { send, port } satisfies Client
+})
+
+const nodeServer = Effect.fnUntraced(function*(app: App) {
+  const Server = HttpRouter.serve(yield* withTestServices(app), { disableLogger: true, disableListenLog: true }).pipe(
+    Layer.provideMerge(NodeHttpServer.layer(() => Http.createServer(), { port: 0, host: "127.0.0.1" }))
+  )
+  const { address } = Context.get(yield* Layer.build(Server), HttpServer.HttpServer)
+  if (address._tag === "UnixPathAddress") return yield* Effect.die(new Error("the server has no port"))
+  const { port } = address
+  return yield* connect(port)
 })
 
 /** The ways in which an application is reached. With a server middleware Effect takes another path inside. */

@@ -1,21 +1,16 @@
 import type * as SessionManager from "@effect-session/core/SessionManager"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as RequestClass from "../RequestClass.ts"
-import * as SessionCookie from "../SessionCookie.ts"
+import { Presented } from "./presented.ts"
 import type * as RequestCookie from "./requestCookie.ts"
 import * as RouteMarks from "./routeMarks.ts"
 import * as Upgradable from "./upgradable.ts"
 
-/** What a request brings to its session: looked at when it is asked for, which is after its route has had its say. */
-export class Incoming implements SessionManager.Request {
-  readonly client: SessionManager.Request["client"]
-  readonly binding: SessionManager.Request["binding"]
+/** What a request of Effect's server brings to its session. */
+export class Incoming extends Presented {
   readonly #request: HttpServerRequest.HttpServerRequest
-  readonly #cookie: RequestCookie.RequestCookie
-  #candidate: SessionCookie.Candidate | null = null
   #prefetch: boolean | undefined = undefined
   #settled: RouteMarks.RouteMarks | undefined = undefined
-  delivers = true
 
   constructor(
     request: HttpServerRequest.HttpServerRequest,
@@ -23,19 +18,12 @@ export class Incoming implements SessionManager.Request {
     client: SessionManager.Request["client"],
     binding: SessionManager.Request["binding"]
   ) {
-    this.client = client
-    this.binding = binding
+    super(cookie, client, binding)
     this.#request = request
-    this.#cookie = cookie
   }
 
-  get token(): string | undefined {
-    const { candidate } = this
-    return candidate === SessionCookie.Duplicate ? undefined : candidate
-  }
-
-  get rejected(): "duplicate" | undefined {
-    return this.candidate === SessionCookie.Duplicate ? "duplicate" : undefined
+  protected get header(): string | undefined {
+    return this.#request.headers["cookie"]
   }
 
   get active(): boolean {
@@ -61,11 +49,5 @@ export class Incoming implements SessionManager.Request {
 
   private get marks(): RouteMarks.RouteMarks {
     return this.#settled ?? RouteMarks.of(this.#request)
-  }
-
-  private get candidate(): SessionCookie.Candidate {
-    return this.#candidate === null
-      ? this.#candidate = this.#cookie.read(this.#request.headers["cookie"])
-      : this.#candidate
   }
 }

@@ -24,9 +24,9 @@ import type {
   SessionOf,
   WritableRouteOptions
 } from "../PromiseSession.ts"
-import * as SessionCookie from "../SessionCookie.ts"
 import * as SessionMiddleware from "../SessionMiddleware.ts"
 import { type Failure, Operation } from "./operation.ts"
+import { Presented } from "./presented.ts"
 import { PromiseHandle, readonlyOf } from "./promiseSession.ts"
 import * as RequestCookie from "./requestCookie.ts"
 
@@ -78,16 +78,11 @@ export const defaultResponse = (error: SessionError): ErrorResponse => {
   return { status, headers: { ...headers } }
 }
 
-/** What a request brings to its session: looked at when it is asked for, which is after its route has had its say. */
-class Presented implements SessionManager.Request {
-  readonly client: SessionManager.Request["client"]
-  readonly binding: SessionManager.Request["binding"]
+/** What a request of an adapter brings to its session, and what its route says of it. */
+class Routed extends Presented {
   access: SessionManager.Access = "full"
   passive = false
-  delivers = true
   readonly #incoming: Incoming
-  readonly #cookie: RequestCookie.RequestCookie
-  #candidate: SessionCookie.Candidate | null = null
   #active: boolean | undefined = undefined
 
   constructor(
@@ -96,28 +91,16 @@ class Presented implements SessionManager.Request {
     client: SessionManager.Request["client"],
     binding: SessionManager.Request["binding"]
   ) {
-    this.client = client
-    this.binding = binding
+    super(cookie, client, binding)
     this.#incoming = incoming
-    this.#cookie = cookie
   }
 
-  get token(): string | undefined {
-    const candidate = this.candidate
-    return candidate === SessionCookie.Duplicate ? undefined : candidate
-  }
-
-  get rejected(): "duplicate" | undefined {
-    return this.candidate === SessionCookie.Duplicate ? "duplicate" : undefined
+  protected get header(): string | undefined {
+    return this.#incoming.cookie
   }
 
   get active(): boolean {
     return !this.passive && (this.#active ??= this.#incoming.active())
-  }
-
-  private get candidate(): SessionCookie.Candidate {
-    if (this.#candidate === null) this.#candidate = this.#cookie.read(this.#incoming.cookie)
-    return this.#candidate
   }
 }
 
@@ -165,7 +148,7 @@ export const make = async <Self, A, E, Request, Services>(
       const remembersClient = options.client === true
       const isBound = settings.binding !== undefined
       const open = (incoming: Incoming) => {
-        const request = new Presented(
+        const request = new Routed(
           incoming,
           cookie,
           remembersClient ? () => shortened(incoming.client()) : undefined,
@@ -192,7 +175,7 @@ export const make = async <Self, A, E, Request, Services>(
 /** The session of one request, with what was started of it and is not over yet. */
 export class RequestSession<in out A> {
   readonly #runtime: Runtime
-  readonly #request: Presented
+  readonly #request: Routed
   readonly #session: SessionManager.OpenSession<A>
   readonly #move: LegacySession.Move<A> | undefined
   readonly #cookie: string | undefined
@@ -204,7 +187,7 @@ export class RequestSession<in out A> {
 
   constructor(
     runtime: Runtime,
-    request: Presented,
+    request: Routed,
     session: SessionManager.OpenSession<A>,
     move: LegacySession.Move<A> | undefined,
     cookie: string | undefined
