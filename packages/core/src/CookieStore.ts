@@ -93,8 +93,9 @@ export interface Options {
   readonly maxToken?: number | undefined
   /**
    * Number of opened tokens that are kept in memory, so that the next request
-   * need not open them: 4,096 by default, 0 for none. Deadlines and revocations
-   * are checked all the same.
+   * need not open them: 4,096 by default, 0 for none. Of the tokens that were
+   * given out and not yet sent back, the last 512 at most are kept beside them.
+   * Deadlines and revocations are checked all the same.
    */
   readonly remembered?: number | undefined
 }

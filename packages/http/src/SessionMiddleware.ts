@@ -54,6 +54,7 @@ import { Incoming } from "./internal/incoming.ts"
 import * as RequestCookie from "./internal/requestCookie.ts"
 import * as ResponseHead from "./internal/responseHead.ts"
 import * as RouteMarks from "./internal/routeMarks.ts"
+import * as Siblings from "./internal/siblings.ts"
 import * as LegacySession from "./LegacySession.ts"
 import type * as SessionCookie from "./SessionCookie.ts"
 import * as SessionRoute from "./SessionRoute.ts"
@@ -132,26 +133,7 @@ export const toResponse = (error: SessionError): HttpServerResponse.HttpServerRe
   return HttpServerResponse.empty({ status, headers })
 }
 
-/** What the sessions of one request know of each other. */
-interface Siblings {
-  /** The cookies they have decided on. */
-  readonly cookies: ReadonlyArray<string>
-  /** Whether one of them could not be committed. */
-  readonly failed: boolean
-}
-
-const siblings = new WeakMap<HttpServerRequest.HttpServerRequest, Siblings>()
-const none: Siblings = { cookies: [], failed: false }
-
-// A response that stands for a failure of one session still brings the cookies of the others.
-const instead = (
-  request: HttpServerRequest.HttpServerRequest,
-  response: HttpServerResponse.HttpServerResponse
-): HttpServerResponse.HttpServerResponse => {
-  const { cookies } = siblings.get(request) ?? none
-  siblings.set(request, { cookies, failed: true })
-  return cookies.reduce(withCookie, response)
-}
+const none: ReadonlyArray<string> = []
 
 const withVary = (response: HttpServerResponse.HttpServerResponse): HttpServerResponse.HttpServerResponse => {
   const vary = response.headers["vary"]
@@ -162,21 +144,42 @@ const withVary = (response: HttpServerResponse.HttpServerResponse): HttpServerRe
 // One cookie of the name, whatever the handler has set; cookies of other names stay.
 const withCookie = (
   response: HttpServerResponse.HttpServerResponse,
-  header: string
+  line: string
 ): HttpServerResponse.HttpServerResponse => {
-  const name = header.slice(0, header.indexOf("="))
-  const cacheControl = response.headers["cache-control"]
-  const guarded = cacheControl !== undefined && ResponseHead.isNeverStored(cacheControl)
-    ? response
-    : HttpServerResponse.setHeader(response, "cache-control", "no-store")
-  const single = Object.hasOwn(guarded.cookies.cookies, name)
-    ? HttpServerResponse.removeCookie(guarded, name)
-    : guarded
+  const name = line.slice(0, line.indexOf("="))
+  const single = Object.hasOwn(response.cookies.cookies, name)
+    ? HttpServerResponse.removeCookie(response, name)
+    : response
   const present = single.headers["set-cookie"]
   return present === undefined || present.slice(0, present.indexOf("=")).trim() === name
-    ? HttpServerResponse.setHeader(single, "set-cookie", header)
+    ? HttpServerResponse.setHeader(single, "set-cookie", line)
     // A header holds one cookie; a further part, and a second session's, go beside it.
-    : HttpServerResponse.updateCookies(single, (cookies) => Cookies.merge(cookies, Cookies.fromSetCookie(header)))
+    : HttpServerResponse.updateCookies(single, (cookies) => Cookies.merge(cookies, Cookies.fromSetCookie(line)))
+}
+
+const withCookies = (
+  response: HttpServerResponse.HttpServerResponse,
+  lines: ReadonlyArray<string>
+): HttpServerResponse.HttpServerResponse => {
+  if (lines.length === 0) return withVary(response)
+  const { "cache-control": cacheControl = "", "set-cookie": present, vary } = response.headers
+  const headers = {
+    vary: ResponseHead.varied(vary),
+    "cache-control": ResponseHead.isNeverStored(cacheControl) ? cacheControl : "no-store"
+  }
+  // Most responses set no cookie of their own, and one session is written at a time: then one copy of them will do.
+  return lines.length === 1 && present === undefined && Cookies.isEmpty(response.cookies)
+    ? HttpServerResponse.setHeaders(response, { ...headers, "set-cookie": lines[0] })
+    : lines.reduce(withCookie, HttpServerResponse.setHeaders(response, headers))
+}
+
+// A response that stands for a failure of one session still brings the cookies of the others.
+const instead = (
+  siblings: Siblings.Siblings,
+  response: HttpServerResponse.HttpServerResponse
+): HttpServerResponse.HttpServerResponse => {
+  siblings.failed = true
+  return withCookies(response, siblings.cookies)
 }
 
 /**
@@ -230,16 +233,15 @@ export const make = <Self, A>(
 
     const dress = (
       request: HttpServerRequest.HttpServerRequest,
+      siblings: Siblings.Siblings,
       response: HttpServerResponse.HttpServerResponse,
       change: SessionManager.TokenChange,
-      others: ReadonlyArray<string> = []
+      others: ReadonlyArray<string> = none
     ): HttpServerResponse.HttpServerResponse => {
-      const varied = withVary(response)
-      const headers = [...cookie.lines(change, request.headers["cookie"]), ...others]
-      if (headers.length === 0) return varied
-      const { cookies, failed } = siblings.get(request) ?? none
-      siblings.set(request, { cookies: [...cookies, ...headers], failed })
-      return headers.reduce(withCookie, varied)
+      const own = cookie.lines(change, request.headers["cookie"])
+      const lines = others.length === 0 ? own : [...own, ...others]
+      siblings.cookies.push(...lines)
+      return withCookies(response, lines)
     }
 
     const errorResponse = (cause: Cause.Cause<SessionError>): Effect.Effect<HttpServerResponse.HttpServerResponse> => {
@@ -254,12 +256,13 @@ export const make = <Self, A>(
     const commit = (
       session: SessionManager.OpenSession<A>,
       incoming: Incoming,
+      siblings: Siblings.Siblings,
       exit: Exit.Exit<unknown, unknown>,
       move: LegacySession.Move<A> | undefined
     ): HttpEffect.PreResponseHandler =>
     (request, response) => {
       const outcome = SessionRoute.outcomeOf(exit, response, incoming.settle().commit)
-      const standing = outcome === "success" && siblings.get(request)?.failed === true ? "failure" : outcome
+      const standing = outcome === "success" && siblings.failed ? "failure" : outcome
       const unused = !session.accessed && session.tokenChange._tag === "Keep"
       // Most requests only read: their answer leaves without another step. What brings an old session may have to end it.
       if (move === undefined && session.finishUnsafe(standing)?._tag === "Keep") {
@@ -270,22 +273,27 @@ export const make = <Self, A>(
           unused
             ? Effect.succeed(response)
             : move === undefined
-            ? Effect.succeed(dress(request, response, change))
+            ? Effect.succeed(dress(request, siblings, response, change))
             : Effect.map(move.finish, (others) =>
-              dress(request, response, change, others)))
+              dress(request, siblings, response, change, others)))
       ).pipe(
         Effect.catchCause((cause) =>
-          Effect.map(errorResponse(cause), (failed) => dress(request, instead(request, failed), session.tokenChange))
+          Effect.map(errorResponse(cause), (failed) =>
+            dress(request, siblings, instead(siblings, failed), session.tokenChange))
         ),
         Effect.catchCause((cause) =>
-          Effect.as(Effect.logError("A session cookie could not be set", cause), instead(request, internalError))
+          Effect.as(Effect.logError("A session cookie could not be set", cause), instead(siblings, internalError))
         )
       )
     }
 
     const answer = <E>(cause: Cause.Cause<E>): Effect.Effect<HttpServerResponse.HttpServerResponse, E> => {
       const error = Option.getOrUndefined(Cause.findErrorOption(cause))
-      return isSessionError(error) ? Effect.sync(() => onError(error)) : Effect.failCause(cause)
+      return isSessionError(error)
+        ? Effect.sync(() =>
+          onError(error)
+        )
+        : Effect.failCause(cause)
     }
 
     return <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E | SessionError, R | Self>) =>
@@ -297,7 +305,13 @@ export const make = <Self, A>(
         const session = manager.open(incoming)
         const move = mover?.(session, request.headers["cookie"])
         const outer = fiber.context
-        const inner = Context.add(outer, tag, move?.session ?? session)
+        const known = Context.getOrUndefined(outer, Siblings.Current)
+        const siblings = known?.belongsTo(request) === true ? known : new Siblings.Siblings(request)
+        const inner = Context.add(
+          siblings === known ? outer : Context.add(outer, Siblings.Current, siblings),
+          tag,
+          move?.session ?? session
+        )
         fiber.setContext(
           renews && request.headers["upgrade"] !== undefined
             ? Context.add(inner, HttpServerRequest.HttpServerRequest, incoming.upgradable())
@@ -307,7 +321,7 @@ export const make = <Self, A>(
           fiber.setContext(outer)
           RouteMarks.willCommit(request, incoming)
           // Only now, so that it comes after the handlers of the routes, which may use the session too.
-          HttpEffect.appendPreResponseHandlerUnsafe(outer, commit(session, incoming, exit, move))
+          HttpEffect.appendPreResponseHandlerUnsafe(outer, commit(session, incoming, siblings, exit, move))
           return undefined
         })
         // The session is in the context, and its errors are answered: what is left of E | SessionError is E.

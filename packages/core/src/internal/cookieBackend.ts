@@ -22,6 +22,9 @@ const context = (place: string) => ({ purpose: "cookie", place, key: "" })
 // Characters of the remembered tokens in all.
 const maxCharacters = 8 * 1024 * 1024
 
+// Of the tokens that were given out last.
+const rememberedIssues = 512
+
 // Longest that a session can live: where a deadline is not known, it is not later than this.
 const longest = 400 * 24 * 60 * 60 * 1000
 
@@ -64,8 +67,14 @@ export const make: (
   }
   if (problems.length > 0) return yield* new SessionConfigError({ problems })
 
-  const known = new Generations<{ readonly token: string; readonly held: recordCodec.Held }>(remembered, maxCharacters)
-  const remember = (token: string, held: recordCodec.Held) => known.set(tail(token), { token, held }, token.length)
+  // What a client has sent it sends again. What it was given is mostly replaced soon, or not heard of for a while: of
+  // that only the last is kept, else all of it would be garbage by the time it is dropped, and old.
+  const memory = (capacity: number) =>
+    new Generations<{ readonly token: string; readonly held: recordCodec.Held }>(capacity, maxCharacters)
+  const presented = memory(remembered)
+  const issued = memory(Math.min(remembered, rememberedIssues))
+  const remember = (memory: typeof presented, token: string, held: recordCodec.Held) =>
+    memory.set(tail(token), { token, held }, token.length)
 
   // An epoch is remembered for so long: a session that lived longer could outlive its revocation.
   const bounded = (record: SessionRecord): SessionRecord => {
@@ -76,14 +85,15 @@ export const make: (
 
   const open = (token: string): Effect.Effect<recordCodec.Held | undefined> => {
     if (token.length === 0 || token.length > maxToken) return Effect.undefined
-    const entry = known.get(tail(token))
+    const name = tail(token)
+    const entry = presented.get(name) ?? issued.get(name)
     if (entry !== undefined && entry.token === token) return Effect.succeed(entry.held)
     const sealed = canonicalBase64.decode(token)
     if (sealed === undefined) return Effect.undefined
     return Effect.mapEager(crypto.open(place, sealed), (opened) => {
       const held = opened && recordCodec.decode(opened.plaintext)
       // Encoded anew: a text cut out of a header would keep the whole header.
-      if (held !== undefined) remember(canonicalBase64.encode(sealed), held)
+      if (held !== undefined) remember(presented, canonicalBase64.encode(sealed), held)
       return held
     })
   }
@@ -94,17 +104,10 @@ export const make: (
       const actual = canonicalBase64.encodedLength(sealed.length)
       if (actual > maxToken) return { _tag: "TooLarge", actual, maximum: maxToken }
       const token = canonicalBase64.encode(sealed)
-      remember(token, { key, record: own(record) })
+      remember(issued, token, { key, record: own(record) })
       return { _tag: "Stored", token, key, record, evicted: noEvictions }
     })
   }
-
-  // The client drops the token it had. To remember it too would keep much that is garbage, and collecting that stops all.
-  const reissue = (current: Current, record: SessionRecord): Effect.Effect<Applied> =>
-    Effect.mapEager(issue(current.key, record), (applied) => {
-      if (applied._tag === "Stored") known.delete(tail(current.token))
-      return applied
-    })
 
   // The id itself is not kept anywhere: nobody needs it again.
   const newKey = (subject: string | undefined): Effect.Effect<string> =>
@@ -194,7 +197,7 @@ export const make: (
           }
           // All tokens of one key have one deadline: when that has passed, the list may forget the key.
           return lifetime === undefined
-            ? reissue(current, changed)
+            ? issue(current.key, changed)
             : replace(current, { ...changed, issuedAt: now, expiresAt: now + lifetime })
         })
       }
@@ -204,7 +207,7 @@ export const make: (
           whileLive(
             current,
             now,
-            (record) => reissue(current, { ...record, lastSeenAt: Math.max(record.lastSeenAt, now) })
+            (record) => issue(current.key, { ...record, lastSeenAt: Math.max(record.lastSeenAt, now) })
           ),
           // A suite that makes longer tokens may leave no room for one that was written before.
           (applied) => applied._tag === "Stored" ? applied : untouched

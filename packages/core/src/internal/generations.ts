@@ -41,15 +41,6 @@ export class Generations<in out A> {
     if (this.maxEntries > 0 && characters <= this.maxCharacters) this.keep(text, { value, characters })
   }
 
-  delete(text: string): void {
-    const entry = this.young.get(text)
-    if (entry !== undefined) {
-      this.characters -= entry.characters
-      this.young.delete(text)
-    }
-    this.old.delete(text)
-  }
-
   private keep(text: string, entry: Entry<A>): void {
     if (this.young.size >= this.maxEntries || this.characters + entry.characters > this.maxCharacters) {
       this.old = this.young
