@@ -7,7 +7,8 @@
  *     npm run bench -- http [--rounds=4] [--seconds=1] [--warmup=15000] [--connections=50]
  *                           [--only=effect,effect-session] [--workloads=read,write] [--store=memory]
  *
- * Every server has a process and a core of its own, the load generator another.
+ * Every server has a process and a core of its own, the load generator another,
+ * which it shares with Redis where there is one.
  * A round starts each server anew and warms it up with some thousand requests; then they take turns of a
  * fraction of a second, in an order that changes. Results are medians over all
  * turns, ratios are medians of the ratios between neighbouring turns: those can
@@ -60,7 +61,7 @@ for (let round = 0; round < rounds; round++) {
   const servers = await Promise.all(names.map((name) => startServer(name, store, connections, redis?.port)))
   for (const workload of cases) {
     const loaded: Array<Loaded> = []
-    for (const server of servers) loaded.push(await connect(load, server, workload))
+    for (const server of servers) loaded.push(await connect(load, server, workload, redis !== undefined))
     for (const one of loaded) await one.warmUp(warmup)
     for (let slice = 0; slice < slices; slice++) {
       for (let turn = 0; turn < loaded.length; turn++) {

@@ -34,8 +34,10 @@ export const contenders = {
   redis: [
     "effect",
     "effect-session-redis",
+    "effect-session-redis-plain",
     "node",
     "node-session-redis",
+    "node-session-redis-plain",
     "fastify-session-redis",
     "express-session-redis"
   ]
@@ -57,11 +59,13 @@ export const titles: { readonly [K in Contender]: string } = {
   "effect-session-cookie": "effect-session, cookie mode",
   "effect-session-sodium": "effect-session, cookie mode with libsodium",
   "effect-session-redis": "effect-session, Redis",
+  "effect-session-redis-plain": "effect-session, Redis, not sealed",
   "node": "node:http, without sessions",
   "node-session": "SessionNode",
   "node-session-cookie": "SessionNode, cookie mode",
   "node-session-sodium": "SessionNode, cookie mode with libsodium",
   "node-session-redis": "SessionNode, Redis",
+  "node-session-redis-plain": "SessionNode, Redis, not sealed",
   "hono": "Hono, without sessions",
   "fetch-session": "SessionFetch, Hono",
   "fetch-session-cookie": "SessionFetch, Hono, cookie mode",

@@ -26,17 +26,23 @@ export interface Loaded {
   readonly close: () => Promise<void>
 }
 
-/** Connects the load generator to a server. */
-export const connect = async (load: Child<LoadCommands>, server: Server, workload: Workload): Promise<Loaded> => {
+/** Connects the load generator to a server. `shared`: whether something that the server needs has the same core. */
+export const connect = async (
+  load: Child<LoadCommands>,
+  server: Server,
+  workload: Workload,
+  shared: boolean
+): Promise<Loaded> => {
   const { contender, cookies, port, process } = server
+  const ownCore = pinned && !shared
   await load.call("open", { port, workload, cookies, sessions: !isBare(contender) })
   return {
     warmUp: async (requests) => {
-      await load.call("run", { ownCore: pinned, port, requests, seconds: 10 })
+      await load.call("run", { ownCore, port, requests, seconds: 10 })
     },
     run: async (seconds) => {
       const before = await process.call("cpu", undefined)
-      const { p99, rate, requests } = await load.call("run", { ownCore: pinned, port, seconds })
+      const { p99, rate, requests } = await load.call("run", { ownCore, port, seconds })
       const { system, user } = await process.call("cpu", undefined)
       const userTime = user - before.user
       return { rate, cpu: (userTime + system - before.system) / requests, user: userTime / requests, p99 }

@@ -39,7 +39,7 @@ const load = start<LoadCommands>("load.ts", 1)
 for (const contender of Options.some("only", known)) {
   for (const workload of Options.some("workloads", workloads)) {
     const server = await startServer(contender, store, 50, redis?.port)
-    const loaded = await connect(load, server, workload)
+    const loaded = await connect(load, server, workload, redis !== undefined)
     await loaded.warmUp(30_000)
     const { cpu } = await loaded.run(1)
     await server.process.call("profile", undefined)

@@ -2,7 +2,7 @@
  * The session of this library's contenders, and where it can be kept: with the production preset, which seals what
  * leaves the process.
  */
-import { CookieStore, MemoryStore, Revocations, Session, SessionConfig } from "@effect-session/core"
+import { CookieStore, MemoryStore, PayloadCodec, Revocations, Session, SessionConfig } from "@effect-session/core"
 import type { Crypto } from "@effect-session/core/Crypto"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import type { Suite } from "@effect-session/core/SealedFormat"
@@ -44,15 +44,15 @@ export const inMemory = () => live(MemoryStore.layer())
 export const inCookies = (suite: Suite) =>
   live(CookieStore.layer().pipe(Layer.provide(Revocations.layerMemory())), suite)
 
+const client = (port: number) =>
+  RedisClient.layer({ url: Redacted.make(`redis://127.0.0.1:${port}`), commandTimeout: "10 seconds" })
+
 /** In Redis, on a port of this machine. */
-export const inRedis = (port: number) =>
-  live(
-    RedisStore.layer().pipe(
-      Layer.provide(
-        RedisClient.layer({ url: Redacted.make(`redis://127.0.0.1:${port}`), commandTimeout: "10 seconds" })
-      )
-    )
-  )
+export const inRedis = (port: number) => live(RedisStore.layer().pipe(Layer.provide(client(port))))
+
+/** In Redis, and not sealed there, as the other libraries have it. */
+export const inRedisPlain = (port: number) =>
+  live(RedisStore.layer().pipe(Layer.provide([client(port), PayloadCodec.layer({ seal: false })])))
 
 /** What every place provides. */
 export type Live<E> = Layer.Layer<SessionBackend | SessionConfig.SessionConfig | Crypto, E>
