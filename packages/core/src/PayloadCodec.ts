@@ -38,6 +38,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { type Algorithm, Compression, type Service as CompressionService } from "./Compression.ts"
 import type { Crypto } from "./Crypto.ts"
+import { OpenedPayloads } from "./internal/openedPayloads.ts"
 import type { SealContext } from "./SealedFormat.ts"
 import { compressed as compressedFormat, format as plainFormat, sealed as sealedFormat } from "./SessionData.ts"
 import type {
@@ -236,6 +237,23 @@ export const make = (
     )
   }
 
+  const opened = new OpenedPayloads()
+  const open = (key: string, record: SessionRecord, sealed: Uint8Array): Effect.Effect<SessionRecord> => {
+    const { subject } = record
+    const known = opened.get(key, subject, sealed)
+    if (known !== undefined) return Effect.succeed({ ...record, format: plainFormat, payload: known })
+    return Effect.flatMapEager(
+      crypto.open(context(key, subject), sealed),
+      (value) =>
+        value === undefined ? unread(record) : Effect.mapEager(unpack(record, value.plaintext, true), (read) => {
+          if (typeof read.payload === "string" && read.format === plainFormat) {
+            opened.set(key, subject, sealed, read.payload)
+          }
+          return read
+        })
+    )
+  }
+
   const isPlainAccepted = () => !seals || clock.currentTimeMillisUnsafe() < acceptPlainUntil
 
   return {
@@ -259,10 +277,11 @@ export const make = (
         const content = smaller === undefined || length > bytes.length
           ? plain(bytes)
           : marked(smaller.algorithm, smaller.bytes, length)
-        return Effect.mapEager(
-          crypto.seal(context(key, subject), content),
-          (payload) => ({ format: sealedFormat, payload })
-        )
+        return Effect.mapEager(crypto.seal(context(key, subject), content), (sealed) => {
+          // Otherwise what is read back is another text.
+          if (typeof payload === "string" && payload.isWellFormed()) opened.set(key, subject, sealed, payload)
+          return { format: sealedFormat, payload: sealed }
+        })
       })
     },
 
@@ -274,12 +293,7 @@ export const make = (
         case compressedFormat:
           return isPlainAccepted() && typeof payload !== "string" ? unpack(record, payload, false) : unread(record)
         case sealedFormat:
-          return typeof payload === "string"
-            ? unread(record)
-            : Effect.flatMapEager(
-              crypto.open(context(key, record.subject), payload),
-              (opened) => opened === undefined ? unread(record) : unpack(record, opened.plaintext, true)
-            )
+          return typeof payload === "string" ? unread(record) : open(key, record, payload)
         // Written by a later version, which decoding will say.
         default:
           return Effect.succeed(record)

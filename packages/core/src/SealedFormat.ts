@@ -290,7 +290,8 @@ const writeLength = (data: Uint8Array, at: number, length: number): void => {
 let slab = new Uint8Array(0)
 let used = 0
 const allocate = (length: number): Uint8Array => {
-  if (length > 4_096) return new Uint8Array(length)
+  // Nor anything that is no length, as of a subject that is no text: it would spoil the slab for everybody.
+  if (!(length <= 4_096)) return new Uint8Array(length)
   if (used + length > slab.length) {
     slab = new Uint8Array(65_536)
     used = 0

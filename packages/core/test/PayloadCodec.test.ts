@@ -28,6 +28,19 @@ type Manager = Effect.Success<typeof setup>["manager"]
 
 const sealed = { seal: true } satisfies PayloadCodec.Options
 
+const aRecord: SessionRecord = {
+  version: 1,
+  createdAt: 0,
+  issuedAt: 0,
+  authenticatedAt: 0,
+  lastSeenAt: 0,
+  idleTimeout: 1000,
+  expiresAt: 1e15,
+  subject: undefined,
+  format: 2,
+  payload: ""
+}
+
 /** Writes into the store, past the library. */
 const overwrite = Effect.fnUntraced(function*(key: string, written: PayloadCodec.Written) {
   const store = yield* SessionStore
@@ -258,6 +271,56 @@ describe("PayloadCodec", () => {
         }
         yield* overwrite(key, { format: 2, payload })
         assert.strictEqual(yield* statusOf(token), "active")
+      }).pipe(Effect.provide(layer(sealed))))
+
+    it.effect("opens a payload once while it stays the same, and none that it sealed", () =>
+      Effect.gen(function*() {
+        const crypto = yield* Crypto.Crypto
+        let opens = 0
+        const counting = Crypto.Crypto.of({
+          ...crypto,
+          open: (context, sealed) => {
+            opens++
+            return crypto.open(context, sealed)
+          }
+        })
+        const codecOf = Effect.fnUntraced(function*() {
+          const place = { name: "counted", sealByDefault: true, crypto: counting }
+          return PayloadCodec.make(place, yield* Compression.Compression, yield* Clock.Clock)
+        })
+        const [writer, reader] = [yield* codecOf(), yield* codecOf()]
+        const sealedAs = (payload: string) =>
+          Effect.map(writer.encode("key", "ada", { format: 1, payload }), (written) => bytesOf(written.payload))
+        const read = (codec: PayloadCodec.Codec, payload: Uint8Array, key = "key", subject = "ada") =>
+          Effect.map(codec.decode(key, { ...aRecord, subject, payload }), (record) => [
+            record.format,
+            record.payload
+          ])
+        const first = yield* sealedAs("first")
+        for (let i = 0; i < 3; i++) assert.deepStrictEqual(yield* read(writer, first.slice()), [1, "first"])
+        assert.strictEqual(opens, 0)
+        for (let i = 0; i < 3; i++) assert.deepStrictEqual(yield* read(reader, first.slice()), [1, "first"])
+        assert.strictEqual(opens, 1)
+        // What it depends on is another one: it is opened, and does not.
+        assert.deepStrictEqual(yield* read(reader, first, "another key"), [0, ""])
+        assert.deepStrictEqual(yield* read(reader, first, "key", "eve"), [0, ""])
+        assert.strictEqual(opens, 3)
+        const second = yield* sealedAs("second")
+        assert.deepStrictEqual(yield* read(reader, second), [1, "second"])
+        assert.deepStrictEqual(yield* read(reader, first), [1, "first"])
+        assert.deepStrictEqual(yield* read(writer, first), [1, "first"])
+        assert.strictEqual(opens, 6)
+        // Half a surrogate pair is not what comes back.
+        const odd = yield* sealedAs("\ud800")
+        assert.deepStrictEqual(yield* read(writer, odd), [1, "\ufffd"])
+        // What the store does with its octets later changes nothing.
+        const many = new Uint8Array(1000)
+        const view = many.subarray(100, 100 + first.length)
+        view.set(first)
+        const other = yield* codecOf()
+        assert.deepStrictEqual(yield* read(other, view), [1, "first"])
+        many.fill(0)
+        assert.deepStrictEqual(yield* read(other, view), [0, ""])
       }).pipe(Effect.provide(layer(sealed))))
 
     it.effect("has no fallback for what is not sealed", () =>

@@ -90,6 +90,14 @@ describe("SealedFormat", () => {
       assert.isUndefined(SealedFormat.additionalData(prefix, { ...context, subject: half }))
     }
   })
+
+  it("refuses what is no text, and goes on", () => {
+    const before = SealedFormat.additionalData(prefix, { ...context, subject: "ada" })
+    for (const subject of [5, {}, true]) {
+      assert.throws(() => SealedFormat.additionalData(prefix, { ...context, subject: subject as never }))
+      assert.deepStrictEqual(SealedFormat.additionalData(prefix, { ...context, subject: "ada" }), before)
+    }
+  })
 })
 
 describe("the example of the documentation", () => {

@@ -1,0 +1,46 @@
+/**
+ * Remembers what the sealed payloads of the last records held, so that one that is still the same need not be opened
+ * again. Found by key, subject and every octet of the seal, which is all that opening depends on.
+ *
+ * @internal
+ */
+import { Generations } from "./generations.ts"
+
+interface Opened {
+  readonly subject: string | undefined
+  readonly sealed: Uint8Array
+  readonly payload: string
+}
+
+// As many as decoded ones: who reads the one needs the other.
+const remembered = 2048
+const maxCharacters = 8 * 1024 * 1024
+
+const isSame = (a: Uint8Array, b: Uint8Array): boolean => {
+  if (a.length !== b.length) return false
+  // From the end: seals differ in their tags.
+  for (let i = a.length - 1; i >= 0; i--) {
+    if (a[i] !== b[i]) return false
+  }
+  return true
+}
+
+// A view of something larger would keep all of it.
+const own = (octets: Uint8Array): Uint8Array =>
+  octets.length === octets.buffer.byteLength ? octets : new Uint8Array(octets)
+
+/** @internal */
+export class OpenedPayloads {
+  private readonly recent = new Generations<Opened>(remembered, maxCharacters)
+
+  get(key: string, subject: string | undefined, sealed: Uint8Array): string | undefined {
+    const opened = this.recent.get(key)
+    return opened !== undefined && opened.subject === subject && isSame(opened.sealed, sealed)
+      ? opened.payload
+      : undefined
+  }
+
+  set(key: string, subject: string | undefined, sealed: Uint8Array, payload: string): void {
+    this.recent.set(key, { subject, sealed: own(sealed), payload }, key.length + sealed.length + payload.length)
+  }
+}
