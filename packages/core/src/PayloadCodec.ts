@@ -39,6 +39,7 @@ import * as Option from "effect/Option"
 import { type Algorithm, Compression, type Service as CompressionService } from "./Compression.ts"
 import type { Crypto } from "./Crypto.ts"
 import { OpenedPayloads } from "./internal/openedPayloads.ts"
+import { Slab } from "./internal/slab.ts"
 import type { SealContext } from "./SealedFormat.ts"
 import { compressed as compressedFormat, format as plainFormat, sealed as sealedFormat } from "./SessionData.ts"
 import type {
@@ -149,7 +150,7 @@ const textOf = (bytes: Uint8Array): string | undefined => {
   }
 }
 
-// The octet that says how the rest is written.
+// The octet that says how the rest is written: where memory is zero, this one is there already.
 const plainMarker = 0
 const markers: { readonly [A in Algorithm]: number } = { gzip: 1, brotli: 2 }
 const algorithms: ReadonlyArray<Algorithm | undefined> = [undefined, "gzip", "brotli"]
@@ -158,10 +159,13 @@ const algorithms: ReadonlyArray<Algorithm | undefined> = [undefined, "gzip", "br
 const bucket = 64
 const header = 4
 
-const plain = (bytes: Uint8Array): Uint8Array => {
-  const marked = new Uint8Array(1 + bytes.length)
-  marked[0] = plainMarker
-  marked.set(bytes, 1)
+// Handed to the cipher, and to nobody else.
+const plaintexts = new Slab()
+
+const plain = (payload: Payload): Uint8Array => {
+  if (typeof payload === "string") return plaintexts.encode(payload, 1)
+  const marked = plaintexts.allocate(1 + payload.length)
+  marked.set(payload, 1)
   return marked
 }
 
@@ -247,7 +251,7 @@ export const make = (
       (value) =>
         value === undefined ? unread(record) : Effect.mapEager(unpack(record, value.plaintext, true), (read) => {
           if (typeof read.payload === "string" && read.format === plainFormat) {
-            opened.set(key, subject, sealed, read.payload)
+            opened.set(key, subject, new Uint8Array(sealed), read.payload)
           }
           return read
         })
@@ -260,11 +264,15 @@ export const make = (
     encode: (key, subject, written) => {
       const { payload } = written
       if (!seals && compress === undefined) return Effect.succeed(written)
+      const seal = (content: Uint8Array): Effect.Effect<Written> =>
+        Effect.mapEager(crypto.seal(context(key, subject), content), (sealed) => {
+          // Otherwise what is read back is another text.
+          if (typeof payload === "string" && payload.isWellFormed()) opened.set(key, subject, sealed, payload)
+          return { format: sealedFormat, payload: sealed }
+        })
+      if (compress === undefined) return seal(plain(payload))
       const bytes = typeof payload === "string" ? utf8.encode(payload) : payload
-      const compressed = compress === undefined
-        ? Effect.undefined
-        : compression.compress(bytes, { algorithm: compress, threshold })
-      return Effect.flatMapEager(compressed, (smaller): Effect.Effect<Written> => {
+      return Effect.flatMapEager(compression.compress(bytes, { algorithm: compress, threshold }), (smaller) => {
         if (!seals) {
           return Effect.succeed(
             smaller === undefined || header + smaller.bytes.length >= bytes.length ? written : {
@@ -274,14 +282,11 @@ export const make = (
           )
         }
         const length = smaller === undefined ? Infinity : paddedLength(smaller.bytes.length)
-        const content = smaller === undefined || length > bytes.length
-          ? plain(bytes)
-          : marked(smaller.algorithm, smaller.bytes, length)
-        return Effect.mapEager(crypto.seal(context(key, subject), content), (sealed) => {
-          // Otherwise what is read back is another text.
-          if (typeof payload === "string" && payload.isWellFormed()) opened.set(key, subject, sealed, payload)
-          return { format: sealedFormat, payload: sealed }
-        })
+        return seal(
+          smaller === undefined || length > bytes.length
+            ? plain(bytes)
+            : marked(smaller.algorithm, smaller.bytes, length)
+        )
       })
     },
 

@@ -13,6 +13,8 @@
  * @since 0.1.0
  */
 
+import { Slab } from "./internal/slab.ts"
+
 /**
  * Name of a way to seal.
  *
@@ -244,6 +246,9 @@ export const makePrefix = (suite: Suite, keyId: number, salt: Uint8Array, commit
   return prefix
 }
 
+const values = new Slab()
+const contexts = new Slab()
+
 /**
  * Puts a sealed value together. The body may come in parts.
  *
@@ -254,7 +259,7 @@ export const makePrefix = (suite: Suite, keyId: number, salt: Uint8Array, commit
 export const write = (prefix: Uint8Array, nonce: Uint8Array, body: ReadonlyArray<Uint8Array>): Uint8Array => {
   let length = prefixLength + nonce.length
   for (const part of body) length += part.length
-  const sealed = new Uint8Array(length)
+  const sealed = values.allocate(length)
   sealed.set(prefix)
   sealed.set(nonce, prefixLength)
   let at = prefixLength + nonce.length
@@ -286,19 +291,6 @@ const writeLength = (data: Uint8Array, at: number, length: number): void => {
   data[at + 3] = length
 }
 
-// A buffer for each value costs more than what is written to it. Octets are handed out once and never again.
-let slab = new Uint8Array(0)
-let used = 0
-const allocate = (length: number): Uint8Array => {
-  // Nor anything that is no length, as of a subject that is no text: it would spoil the slab for everybody.
-  if (!(length <= 4_096)) return new Uint8Array(length)
-  if (used + length > slab.length) {
-    slab = new Uint8Array(65_536)
-    used = 0
-  }
-  return slab.subarray(used, used += length)
-}
-
 // Contexts are ASCII in all but odd cases, and short: a loop is faster than TextEncoder. -1 for other texts.
 const writeAscii = (data: Uint8Array, at: number, text: string): number => {
   writeLength(data, at, text.length)
@@ -323,7 +315,7 @@ const writeAscii = (data: Uint8Array, at: number, text: string): number => {
 export const additionalData = (prefix: Uint8Array, context: SealContext): Uint8Array | undefined => {
   const { key, place, purpose, subject } = context
   const length = prefixLength + 12 + purpose.length + place.length + key.length
-  const data = allocate(subject === undefined ? length : length + 4 + subject.length)
+  const data = contexts.allocate(subject === undefined ? length : length + 4 + subject.length)
   let at = writeAscii(data, prefixLength, purpose)
   if (at > 0) at = writeAscii(data, at, place)
   if (at > 0) at = writeAscii(data, at, key)

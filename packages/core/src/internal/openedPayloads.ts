@@ -25,10 +25,6 @@ const isSame = (a: Uint8Array, b: Uint8Array): boolean => {
   return true
 }
 
-// A view of something larger would keep all of it.
-const own = (octets: Uint8Array): Uint8Array =>
-  octets.length === octets.buffer.byteLength ? octets : new Uint8Array(octets)
-
 /** @internal */
 export class OpenedPayloads {
   private readonly recent = new Generations<Opened>(remembered, maxCharacters)
@@ -40,7 +36,8 @@ export class OpenedPayloads {
       : undefined
   }
 
+  /** The octets must be nobody's who may change them. */
   set(key: string, subject: string | undefined, sealed: Uint8Array, payload: string): void {
-    this.recent.set(key, { subject, sealed: own(sealed), payload }, key.length + sealed.length + payload.length)
+    this.recent.set(key, { subject, sealed, payload }, key.length + sealed.length + payload.length)
   }
 }

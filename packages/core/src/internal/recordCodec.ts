@@ -13,6 +13,7 @@
  * @internal
  */
 import type { SessionRecord } from "../SessionStore.ts"
+import { Slab } from "./slab.ts"
 
 /**
  * A session as its token holds it.
@@ -30,7 +31,7 @@ const octets = 1
 
 const lineEnd = 10
 const textDigit = 48
-const utf8 = new TextEncoder()
+const plaintexts = new Slab()
 // A payload may begin with a byte order mark.
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
@@ -43,9 +44,9 @@ export const encode = ({ key, record }: Held): Uint8Array => {
     `${record.idleTimeout},${record.expiresAt - createdAt},` +
     `${record.subject === undefined ? null : JSON.stringify(record.subject)},${record.format},` +
     `${typeof payload === "string" ? text : octets}]`
-  if (typeof payload === "string") return utf8.encode(`${head}\n${payload}`)
-  const line = utf8.encode(`${head}\n`)
-  const whole = new Uint8Array(line.length + payload.length)
+  if (typeof payload === "string") return plaintexts.encode(`${head}\n${payload}`)
+  const line = plaintexts.encode(`${head}\n`)
+  const whole = plaintexts.allocate(line.length + payload.length)
   whole.set(line)
   whole.set(payload, line.length)
   return whole
