@@ -246,12 +246,14 @@ export const make = (
     const { subject } = record
     const known = opened.get(key, subject, sealed)
     if (known !== undefined) return Effect.succeed({ ...record, format: plainFormat, payload: known })
+    // What is remembered is what was opened, whatever becomes of the octets of the store meanwhile.
+    const own = new Uint8Array(sealed)
     return Effect.flatMapEager(
-      crypto.open(context(key, subject), sealed),
+      crypto.open(context(key, subject), own),
       (value) =>
         value === undefined ? unread(record) : Effect.mapEager(unpack(record, value.plaintext, true), (read) => {
           if (typeof read.payload === "string" && read.format === plainFormat) {
-            opened.set(key, subject, new Uint8Array(sealed), read.payload)
+            opened.set(key, subject, own, read.payload)
           }
           return read
         })

@@ -246,9 +246,6 @@ export const makePrefix = (suite: Suite, keyId: number, salt: Uint8Array, commit
   return prefix
 }
 
-const values = new Slab()
-const contexts = new Slab()
-
 /**
  * Puts a sealed value together. The body may come in parts.
  *
@@ -259,7 +256,7 @@ const contexts = new Slab()
 export const write = (prefix: Uint8Array, nonce: Uint8Array, body: ReadonlyArray<Uint8Array>): Uint8Array => {
   let length = prefixLength + nonce.length
   for (const part of body) length += part.length
-  const sealed = values.allocate(length)
+  const sealed = new Uint8Array(length)
   sealed.set(prefix)
   sealed.set(nonce, prefixLength)
   let at = prefixLength + nonce.length
@@ -290,6 +287,8 @@ const writeLength = (data: Uint8Array, at: number, length: number): void => {
   data[at + 2] = length >>> 8
   data[at + 3] = length
 }
+
+const contexts = new Slab()
 
 // Contexts are ASCII in all but odd cases, and short: a loop is faster than TextEncoder. -1 for other texts.
 const writeAscii = (data: Uint8Array, at: number, text: string): number => {

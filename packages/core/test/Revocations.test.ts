@@ -237,6 +237,14 @@ describe("Generations", () => {
     assert.strictEqual(recent.get("name 99"), 99)
   })
 
+  it("counts a name once, however often it is set", () => {
+    const recent = new Generations<number>(10, 100)
+    for (const name of ["one", "two", "three"]) recent.set(name, 0)
+    for (let i = 0; i < 100; i++) recent.set("often", i, 20)
+    assert.deepStrictEqual(["one", "two", "three", "often"].map((name) => recent.get(name)), [0, 0, 0, 99])
+    assert.strictEqual(recent.size, 4)
+  })
+
   it("holds at most so many characters, and nothing with a capacity of 0", () => {
     const recent = new Generations<number>(1000, 100)
     for (let i = 0; i < 100; i++) recent.set("x".repeat(10) + i, i)

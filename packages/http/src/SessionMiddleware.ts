@@ -175,11 +175,12 @@ const withCookies = (
 
 // A response that stands for a failure of one session still brings the cookies of the others.
 const instead = (
-  siblings: Siblings.Siblings,
+  request: HttpServerRequest.HttpServerRequest,
   response: HttpServerResponse.HttpServerResponse
 ): HttpServerResponse.HttpServerResponse => {
-  siblings.failed = true
-  return withCookies(response, siblings.cookies)
+  const { cookies } = Siblings.of(request)
+  Siblings.set(request, { cookies, failed: true })
+  return withCookies(response, cookies)
 }
 
 /**
@@ -233,14 +234,16 @@ export const make = <Self, A>(
 
     const dress = (
       request: HttpServerRequest.HttpServerRequest,
-      siblings: Siblings.Siblings,
       response: HttpServerResponse.HttpServerResponse,
       change: SessionManager.TokenChange,
       others: ReadonlyArray<string> = none
     ): HttpServerResponse.HttpServerResponse => {
       const own = cookie.lines(change, request.headers["cookie"])
       const lines = others.length === 0 ? own : [...own, ...others]
-      siblings.cookies.push(...lines)
+      if (lines.length > 0) {
+        const { cookies, failed } = Siblings.of(request)
+        Siblings.set(request, { cookies: [...cookies, ...lines], failed })
+      }
       return withCookies(response, lines)
     }
 
@@ -256,13 +259,12 @@ export const make = <Self, A>(
     const commit = (
       session: SessionManager.OpenSession<A>,
       incoming: Incoming,
-      siblings: Siblings.Siblings,
       exit: Exit.Exit<unknown, unknown>,
       move: LegacySession.Move<A> | undefined
     ): HttpEffect.PreResponseHandler =>
     (request, response) => {
       const outcome = SessionRoute.outcomeOf(exit, response, incoming.settle().commit)
-      const standing = outcome === "success" && siblings.failed ? "failure" : outcome
+      const standing = outcome === "success" && Siblings.of(request).failed ? "failure" : outcome
       const unused = !session.accessed && session.tokenChange._tag === "Keep"
       // Most requests only read: their answer leaves without another step. What brings an old session may have to end it.
       if (move === undefined && session.finishUnsafe(standing)?._tag === "Keep") {
@@ -273,16 +275,15 @@ export const make = <Self, A>(
           unused
             ? Effect.succeed(response)
             : move === undefined
-            ? Effect.succeed(dress(request, siblings, response, change))
+            ? Effect.succeed(dress(request, response, change))
             : Effect.map(move.finish, (others) =>
-              dress(request, siblings, response, change, others)))
+              dress(request, response, change, others)))
       ).pipe(
         Effect.catchCause((cause) =>
-          Effect.map(errorResponse(cause), (failed) =>
-            dress(request, siblings, instead(siblings, failed), session.tokenChange))
+          Effect.map(errorResponse(cause), (failed) => dress(request, instead(request, failed), session.tokenChange))
         ),
         Effect.catchCause((cause) =>
-          Effect.as(Effect.logError("A session cookie could not be set", cause), instead(siblings, internalError))
+          Effect.as(Effect.logError("A session cookie could not be set", cause), instead(request, internalError))
         )
       )
     }
@@ -290,9 +291,7 @@ export const make = <Self, A>(
     const answer = <E>(cause: Cause.Cause<E>): Effect.Effect<HttpServerResponse.HttpServerResponse, E> => {
       const error = Option.getOrUndefined(Cause.findErrorOption(cause))
       return isSessionError(error)
-        ? Effect.sync(() =>
-          onError(error)
-        )
+        ? Effect.sync(() => onError(error))
         : Effect.failCause(cause)
     }
 
@@ -305,13 +304,7 @@ export const make = <Self, A>(
         const session = manager.open(incoming)
         const move = mover?.(session, request.headers["cookie"])
         const outer = fiber.context
-        const known = Context.getOrUndefined(outer, Siblings.Current)
-        const siblings = known?.belongsTo(request) === true ? known : new Siblings.Siblings(request)
-        const inner = Context.add(
-          siblings === known ? outer : Context.add(outer, Siblings.Current, siblings),
-          tag,
-          move?.session ?? session
-        )
+        const inner = Context.add(outer, tag, move?.session ?? session)
         fiber.setContext(
           renews && request.headers["upgrade"] !== undefined
             ? Context.add(inner, HttpServerRequest.HttpServerRequest, incoming.upgradable())
@@ -321,7 +314,7 @@ export const make = <Self, A>(
           fiber.setContext(outer)
           RouteMarks.willCommit(request, incoming)
           // Only now, so that it comes after the handlers of the routes, which may use the session too.
-          HttpEffect.appendPreResponseHandlerUnsafe(outer, commit(session, incoming, siblings, exit, move))
+          HttpEffect.appendPreResponseHandlerUnsafe(outer, commit(session, incoming, exit, move))
           return undefined
         })
         // The session is in the context, and its errors are answered: what is left of E | SessionError is E.

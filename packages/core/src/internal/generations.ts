@@ -42,6 +42,11 @@ export class Generations<in out A> {
   }
 
   private keep(text: string, entry: Entry<A>): void {
+    const before = this.young.get(text)
+    if (before !== undefined) {
+      this.characters -= before.characters
+      this.young.delete(text)
+    }
     if (this.young.size >= this.maxEntries || this.characters + entry.characters > this.maxCharacters) {
       this.old = this.young
       this.young = new Map()

@@ -11,7 +11,6 @@ import {
 } from "node:crypto"
 import type { Suite } from "../SealedFormat.ts"
 import { bitLength, type MessageCipher, type Primitives } from "./primitives.ts"
-import { Slab } from "./slab.ts"
 
 // A Buffer's `slice` shares memory and a Uint8Array's does not: callers get what the type says.
 const octets = (buffer: Buffer): Uint8Array => new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length)
@@ -110,8 +109,6 @@ interface Sodium {
   ) => unknown
 }
 
-const plaintexts = new Slab()
-
 /** @internal */
 export const sodiumXchacha = (sodium: Sodium): Aead.Implementation => ({
   encrypt: (key, nonce, plaintext, aad) => {
@@ -121,7 +118,7 @@ export const sodiumXchacha = (sodium: Sodium): Aead.Implementation => ({
     return body
   },
   decrypt: (key, nonce, body, aad) => {
-    const plaintext = plaintexts.allocate(body.length - 16)
+    const plaintext = new Uint8Array(body.length - 16)
     sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(plaintext, null, body, aad, nonce, key)
     return plaintext
   }

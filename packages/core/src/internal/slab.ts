@@ -1,8 +1,9 @@
 /**
- * Short arrays of octets out of longer ones. An array of its own costs the process more than what is done with it: it is
- * allocated outside the heap, and each has to be freed again.
+ * Short arrays of octets out of longer ones, for what is used up at once: the input of a cipher. An array of its own costs
+ * the process more than what is done with it: it is allocated outside the heap, and each has to be freed again.
  *
- * Octets are handed out once and never again. Whoever keeps a short array keeps the {@link Slab.size} octets around it.
+ * Octets are handed out once and never again. What others get is never a part of a slab: they could keep all of it alive,
+ * or send it elsewhere with what belongs to somebody else.
  *
  * @internal
  */
@@ -11,7 +12,7 @@ const utf8 = new TextEncoder()
 /** @internal */
 export class Slab {
   /** Octets of one slab. */
-  static readonly size = 8192
+  private static readonly size = 8192
 
   // Longer ones would waste the rest of a slab too often.
   private static readonly longest = Slab.size >> 2
@@ -22,7 +23,7 @@ export class Slab {
   /** An array of zeros. */
   allocate(length: number): Uint8Array {
     // Nor what is no length, as that of a subject that is no text: it would spoil the slab for everybody.
-    if (!(length <= Slab.longest)) return new Uint8Array(length)
+    if (!(length >= 0 && length <= Slab.longest)) return new Uint8Array(length)
     if (this.used + length > this.octets.length) {
       this.octets = new Uint8Array(Slab.size)
       this.used = 0

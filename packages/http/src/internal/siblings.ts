@@ -1,28 +1,26 @@
-import * as Context from "effect/Context"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 
-/**
- * What the sessions of one request know of each other. The outermost of them makes it; the others find it in the context,
- * where a request that is answered within another one may find that one's, and makes its own.
- */
-export class Siblings {
+/** What the sessions of one response know of each other. */
+export interface Siblings {
   /** The cookies they have decided on. */
-  readonly cookies: Array<string> = []
+  readonly cookies: ReadonlyArray<string>
   /** Whether one of them could not be committed. */
-  failed = false
-  readonly #source: object
-
-  constructor({ source }: HttpServerRequest.HttpServerRequest) {
-    this.#source = source
-  }
-
-  /** Routes below a prefix see a request of their own, with the same source. */
-  belongsTo({ source }: HttpServerRequest.HttpServerRequest): boolean {
-    return this.#source === source
-  }
+  readonly failed: boolean
 }
 
-/** Those of the request that is being handled. */
-export const Current: Context.Service<Siblings, Siblings> = Context.Service<Siblings>(
-  "@effect-session/http/SessionMiddleware/Siblings"
-)
+const slot = Symbol("@effect-session/http/SessionMiddleware/Siblings")
+
+const none: Siblings = { cookies: [], failed: false }
+
+// Others may have been made of the request, and inherit from it.
+const isKept = (request: object): request is { readonly [slot]: Siblings } => Object.hasOwn(request, slot)
+
+/**
+ * Those of the request that a response is for, as the handlers get it that run before the response leaves. It is one for
+ * all sessions of the response, however they are nested.
+ */
+export const of = (request: HttpServerRequest.HttpServerRequest): Siblings => isKept(request) ? request[slot] : none
+
+/** Kept by the request itself: in a map of all requests that run, they would outlive theirs for the garbage collector. */
+export const set = (request: HttpServerRequest.HttpServerRequest, siblings: Siblings): void =>
+  void Object.defineProperty(request, slot, { value: siblings, writable: true, configurable: true })

@@ -100,15 +100,6 @@ const letters = { alias: 0x61, text: 0x74, bytes: 0x62, pendingText: 0x54, pendi
 export const textOf = (reply: Reply | undefined): string | undefined =>
   Buffer.isBuffer(reply) ? reply.toString("utf8") : undefined
 
-/**
- * The same octets elsewhere: a record would keep the much larger buffer alive that the driver cut its replies out of. It
- * comes from Node's pool, where a few hundred octets take less than memory of their own.
- */
-export const copyOf = (octets: Uint8Array): Uint8Array => {
-  const { buffer, byteOffset, length } = Buffer.from(octets)
-  return new Uint8Array(buffer, byteOffset, length)
-}
-
 /** The record of a header that is one; `undefined` if it is damaged. */
 export const recordOf = (
   header: Buffer,
@@ -132,7 +123,8 @@ export const recordOf = (
   let own = known
   if (own === undefined) {
     if (payload === undefined) return undefined
-    own = isText ? payload.toString("utf8") : copyOf(payload)
+    // The driver cuts replies out of a larger buffer, which a record would keep alive.
+    own = isText ? payload.toString("utf8") : new Uint8Array(payload)
   }
   return {
     version: header.readUInt32LE(2),

@@ -45,7 +45,7 @@ export const recordIn = (
 // A record whose header came back and whose payload the caller has sent.
 const recordWith = (header: Reply | undefined, sent: Payload): SessionRecord | undefined =>
   Buffer.isBuffer(header)
-    ? Layout.recordOf(header, undefined, typeof sent === "string" ? sent : Layout.copyOf(sent))
+    ? Layout.recordOf(header, undefined, typeof sent === "string" ? sent : new Uint8Array(sent))
     : undefined
 
 const liveAt = (record: SessionRecord, now: number): Extract<Lookup, { readonly _tag: "Live" }> => ({
