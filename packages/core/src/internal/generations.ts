@@ -41,13 +41,13 @@ export class Generations<in out A> {
     if (this.maxEntries > 0 && characters <= this.maxCharacters) this.keep(text, { value, characters })
   }
 
+  // A name is never deleted from a generation that goes on: its map would be made anew again and again, and each one that
+  // has grown old keeps what it held until the whole heap is looked at.
   private keep(text: string, entry: Entry<A>): void {
     const before = this.young.get(text)
-    if (before !== undefined) {
-      this.characters -= before.characters
-      this.young.delete(text)
-    }
-    if (this.young.size >= this.maxEntries || this.characters + entry.characters > this.maxCharacters) {
+    if (before !== undefined) this.characters -= before.characters
+    const isFull = before === undefined && this.young.size >= this.maxEntries
+    if (isFull || this.characters + entry.characters > this.maxCharacters) {
       this.old = this.young
       this.young = new Map()
       this.characters = 0
