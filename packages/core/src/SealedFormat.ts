@@ -247,16 +247,22 @@ export const makePrefix = (suite: Suite, keyId: number, salt: Uint8Array, commit
 }
 
 /**
- * Puts a sealed value together. The body may come in parts.
+ * Puts a sealed value together, in memory of its own unless some is given. The
+ * body may come in parts.
  *
  * @stability unstable
  * @category constructors
  * @since 0.1.0
  */
-export const write = (prefix: Uint8Array, nonce: Uint8Array, body: ReadonlyArray<Uint8Array>): Uint8Array => {
+export const write = (
+  prefix: Uint8Array,
+  nonce: Uint8Array,
+  body: ReadonlyArray<Uint8Array>,
+  allocate: (length: number) => Uint8Array = (length) => new Uint8Array(length)
+): Uint8Array => {
   let length = prefixLength + nonce.length
   for (const part of body) length += part.length
-  const sealed = new Uint8Array(length)
+  const sealed = allocate(length)
   sealed.set(prefix)
   sealed.set(nonce, prefixLength)
   let at = prefixLength + nonce.length

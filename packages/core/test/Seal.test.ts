@@ -215,6 +215,17 @@ describe("the cost of a hostile value", () => {
       assert.deepStrictEqual(count, { derivations: 1, decryptions: 0 })
     }))
 
+  it.effect("what is sealed and opened has memory of its own, which nothing else is in", () =>
+    Effect.gen(function*() {
+      const crypto = yield* service()
+      const first = yield* crypto.seal(context, bytes(text))
+      const second = yield* crypto.seal(context, bytes("another"))
+      assert.strictEqual(first.buffer.byteLength, first.length)
+      structuredClone(first, { transfer: [first.buffer] })
+      const opened = yield* crypto.open(context, second)
+      assert.deepStrictEqual(opened?.plaintext, bytes("another"))
+    }))
+
   it.effect("a salt that nobody sealed with costs one derivation, no decryption and no memory", () =>
     Effect.gen(function*() {
       const { count, watch } = counters()

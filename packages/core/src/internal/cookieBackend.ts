@@ -16,6 +16,7 @@ import type { SessionRecord, SessionStoreError } from "../SessionStore.ts"
 import * as canonicalBase64 from "./canonicalBase64.ts"
 import { Generations } from "./generations.ts"
 import * as recordCodec from "./recordCodec.ts"
+import * as TransientSeal from "./transientSeal.ts"
 
 const context = (place: string) => ({ purpose: "cookie", place, key: "" })
 
@@ -54,6 +55,7 @@ export const make: (
   const maxToken = options.maxToken ?? 4000
   const remembered = options.remembered ?? 4096
   const place = context(options.place ?? name)
+  const seal = TransientSeal.of(crypto.seal)
 
   const problems: Array<string> = []
   if (limit !== undefined) {
@@ -100,7 +102,7 @@ export const make: (
 
   const issue = (key: string, unbounded: SessionRecord): Effect.Effect<Applied> => {
     const record = bounded(unbounded)
-    return Effect.map(crypto.seal(place, recordCodec.encode({ key, record })), (sealed): Applied => {
+    return Effect.map(seal(place, recordCodec.encode({ key, record })), (sealed): Applied => {
       const actual = canonicalBase64.encodedLength(sealed.length)
       if (actual > maxToken) return { _tag: "TooLarge", actual, maximum: maxToken }
       const token = canonicalBase64.encode(sealed)

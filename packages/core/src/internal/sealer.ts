@@ -6,6 +6,8 @@ import { KeyRing } from "../KeyRing.ts"
 import * as SealedFormat from "../SealedFormat.ts"
 import { SessionConfig } from "../SessionConfig.ts"
 import type { Hkdf, MessageCipher, Primitives } from "./primitives.ts"
+import { Slab } from "./slab.ts"
+import * as TransientSeal from "./transientSeal.ts"
 
 /**
  * What a sealed value held.
@@ -148,10 +150,11 @@ export const make: (
     const sealWith = (
       nonce: Uint8Array,
       context: SealedFormat.SealContext,
-      plaintext: Uint8Array
+      plaintext: Uint8Array,
+      allocate?: (length: number) => Uint8Array
     ): Effect.Effect<Uint8Array> => {
       if (sealing === undefined || sealing.seals >= limit) {
-        return Effect.flatMap(nextKey, () => sealWith(nonce, context, plaintext))
+        return Effect.flatMap(nextKey, () => sealWith(nonce, context, plaintext, allocate))
       }
       if (plaintext.length > SealedFormat.maxPlaintext) {
         return die(`a value of ${plaintext.length} octets is too large to be sealed`)
@@ -162,7 +165,7 @@ export const make: (
       sealing.seals++
       return Effect.mapEager(
         cipher.encrypt(nonce, additionalData, plaintext),
-        (body) => SealedFormat.write(prefix, nonce, body)
+        (body) => SealedFormat.write(prefix, nonce, body, allocate)
       )
     }
 
@@ -181,13 +184,16 @@ export const make: (
       const age = clock.currentTimeMillisUnsafe() - drawnAt
       return age >= 0 && age <= drawAge ? nonces.subarray(used, used += nonceLength) : undefined
     }
-    const seal: Sealer["seal"] = (context, plaintext) =>
+    const sealInto = (allocate?: (length: number) => Uint8Array): Sealer["seal"] => (context, plaintext) =>
       Effect.suspend(() => {
         const nonce = nextOfDraw()
         return nonce === undefined
-          ? Effect.flatMap(draw, (nonce) => sealWith(nonce, context, plaintext))
-          : sealWith(nonce, context, plaintext)
+          ? Effect.flatMap(draw, (nonce) => sealWith(nonce, context, plaintext, allocate))
+          : sealWith(nonce, context, plaintext, allocate)
       })
+    const seal = sealInto()
+    const slab = new Slab()
+    TransientSeal.provide(seal, sealInto((length) => slab.allocate(length)))
 
     // Keys of other salts that opened something, the most recently used last. A hostile salt gets no entry.
     const opening = new Map<string, MessageKey>()

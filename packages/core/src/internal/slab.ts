@@ -1,6 +1,7 @@
 /**
- * Short arrays of octets out of longer ones, for what is used up at once: the input of a cipher. An array of its own costs
- * the process more than what is done with it: it is allocated outside the heap, and each has to be freed again.
+ * Short arrays of octets out of longer ones, for what is used up at once: the input of a cipher, a seal that becomes text.
+ * An array of its own costs the process more than what is done with it: it is allocated outside the heap, and each has to
+ * be freed again.
  *
  * Octets are handed out once and never again. What others get is never a part of a slab: they could keep all of it alive,
  * or send it elsewhere with what belongs to somebody else.
@@ -11,7 +12,6 @@ const utf8 = new TextEncoder()
 
 /** @internal */
 export class Slab {
-  /** Octets of one slab. */
   private static readonly size = 8192
 
   // Longer ones would waste the rest of a slab too often.

@@ -12,15 +12,20 @@ const slot = Symbol("@effect-session/http/SessionMiddleware/Siblings")
 
 const none: Siblings = { cookies: [], failed: false }
 
+interface Request extends HttpServerRequest.HttpServerRequest {
+  [slot]?: Siblings
+}
+
 // Others may have been made of the request, and inherit from it.
-const isKept = (request: object): request is { readonly [slot]: Siblings } => Object.hasOwn(request, slot)
+const own = (request: Request): Siblings | undefined => Object.hasOwn(request, slot) ? request[slot] : undefined
 
 /**
  * Those of the request that a response is for, as the handlers get it that run before the response leaves. It is one for
  * all sessions of the response, however they are nested.
  */
-export const of = (request: HttpServerRequest.HttpServerRequest): Siblings => isKept(request) ? request[slot] : none
+export const of = (request: Request): Siblings => own(request) ?? none
 
 /** Kept by the request itself: in a map of all requests that run, they would outlive theirs for the garbage collector. */
-export const set = (request: HttpServerRequest.HttpServerRequest, siblings: Siblings): void =>
-  void Object.defineProperty(request, slot, { value: siblings, writable: true, configurable: true })
+export const set = (request: Request, siblings: Siblings): void => {
+  request[slot] = siblings
+}
