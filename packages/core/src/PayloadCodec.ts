@@ -39,7 +39,7 @@ import * as Option from "effect/Option"
 import { type Algorithm, Compression, type Service as CompressionService } from "./Compression.ts"
 import type { Crypto } from "./Crypto.ts"
 import { OpenedPayloads } from "./internal/openedPayloads.ts"
-import { Slab } from "./internal/slab.ts"
+import * as PayloadContent from "./internal/payloadContent.ts"
 import type { SealContext } from "./SealedFormat.ts"
 import { compressed as compressedFormat, format as plainFormat, sealed as sealedFormat } from "./SessionData.ts"
 import type {
@@ -150,37 +150,6 @@ const textOf = (bytes: Uint8Array): string | undefined => {
   }
 }
 
-// The octet that says how the rest is written: where memory is zero, this one is there already.
-const plainMarker = 0
-const markers: { readonly [A in Algorithm]: number } = { gzip: 1, brotli: 2 }
-const algorithms: ReadonlyArray<Algorithm | undefined> = [undefined, "gzip", "brotli"]
-
-// Of compressed octets in a seal only the bucket shows: marker, length in three octets, octets, zeros.
-const bucket = 64
-const header = 4
-
-// Handed to the cipher, and to nobody else.
-const plaintexts = new Slab()
-
-const plain = (payload: Payload): Uint8Array => {
-  if (typeof payload === "string") return plaintexts.encode(payload, 1)
-  const marked = plaintexts.allocate(1 + payload.length)
-  marked.set(payload, 1)
-  return marked
-}
-
-const marked = (algorithm: Algorithm, bytes: Uint8Array, length: number): Uint8Array => {
-  const marked = new Uint8Array(length)
-  marked[0] = markers[algorithm]
-  marked[1] = bytes.length >>> 16
-  marked[2] = bytes.length >>> 8
-  marked[3] = bytes.length
-  marked.set(bytes, header)
-  return marked
-}
-
-const paddedLength = (length: number): number => Math.ceil((header + length) / bucket) * bucket
-
 const dateOf = (input: DateTime.DateTime.Input | undefined): number => {
   if (input === undefined) return -Infinity
   const date = DateTime.make(input)
@@ -231,14 +200,15 @@ export const make = (
 
   // Takes the content of a seal, or of format 3, apart.
   const unpack = (record: SessionRecord, content: Uint8Array, sealed: boolean): Effect.Effect<SessionRecord> => {
-    if (content[0] === plainMarker && sealed) return Effect.succeed(read(record, content.subarray(1)))
-    const algorithm = algorithms[content[0]]
-    const end = header + (content[1] << 16 | content[2] << 8 | content[3])
-    if (algorithm === undefined || end > content.length) return unread(record)
-    return Effect.mapEager(
-      compression.decompress(algorithm, content.subarray(header, end)),
-      (bytes) => read(record, bytes)
-    )
+    const bytes = sealed ? PayloadContent.plainIn(content) : undefined
+    if (bytes !== undefined) return Effect.succeed(read(record, bytes))
+    const compressed = PayloadContent.compressedIn(content)
+    return compressed === undefined
+      ? unread(record)
+      : Effect.mapEager(
+        compression.decompress(compressed.algorithm, compressed.bytes),
+        (bytes) => read(record, bytes)
+      )
   }
 
   const opened = new OpenedPayloads()
@@ -272,22 +242,26 @@ export const make = (
           if (typeof payload === "string" && payload.isWellFormed()) opened.set(key, subject, sealed, payload)
           return { format: sealedFormat, payload: sealed }
         })
-      if (compress === undefined) return seal(plain(payload))
+      if (compress === undefined) return seal(PayloadContent.plain(payload))
       const bytes = typeof payload === "string" ? utf8.encode(payload) : payload
       return Effect.flatMapEager(compression.compress(bytes, { algorithm: compress, threshold }), (smaller) => {
         if (!seals) {
           return Effect.succeed(
-            smaller === undefined || header + smaller.bytes.length >= bytes.length ? written : {
+            smaller === undefined || PayloadContent.header + smaller.bytes.length >= bytes.length ? written : {
               format: compressedFormat,
-              payload: marked(smaller.algorithm, smaller.bytes, header + smaller.bytes.length)
+              payload: PayloadContent.compressed(
+                smaller.algorithm,
+                smaller.bytes,
+                PayloadContent.header + smaller.bytes.length
+              )
             }
           )
         }
-        const length = smaller === undefined ? Infinity : paddedLength(smaller.bytes.length)
+        const length = smaller === undefined ? Infinity : PayloadContent.paddedLength(smaller.bytes.length)
         return seal(
           smaller === undefined || length > bytes.length
-            ? plain(bytes)
-            : marked(smaller.algorithm, smaller.bytes, length)
+            ? PayloadContent.plain(bytes)
+            : PayloadContent.compressed(smaller.algorithm, smaller.bytes, length)
         )
       })
     },

@@ -290,9 +290,7 @@ export const make = <Self, A>(
 
     const answer = <E>(cause: Cause.Cause<E>): Effect.Effect<HttpServerResponse.HttpServerResponse, E> => {
       const error = Option.getOrUndefined(Cause.findErrorOption(cause))
-      return isSessionError(error)
-        ? Effect.sync(() => onError(error))
-        : Effect.failCause(cause)
+      return isSessionError(error) ? Effect.sync(() => onError(error)) : Effect.failCause(cause)
     }
 
     return <E, R>(app: Effect.Effect<HttpServerResponse.HttpServerResponse, E | SessionError, R | Self>) =>

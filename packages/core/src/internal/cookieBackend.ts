@@ -20,7 +20,7 @@ import * as TransientSeal from "./transientSeal.ts"
 
 const context = (place: string) => ({ purpose: "cookie", place, key: "" })
 
-// Characters of the remembered tokens in all.
+// Characters of the tokens of one memory.
 const maxCharacters = 8 * 1024 * 1024
 
 // Of the tokens that were given out last.

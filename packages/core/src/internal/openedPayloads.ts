@@ -4,6 +4,7 @@
  *
  * @internal
  */
+import * as Mac from "effect/crypto/Mac"
 import { Generations } from "./generations.ts"
 
 interface Opened {
@@ -16,22 +17,13 @@ interface Opened {
 const remembered = 2048
 const maxCharacters = 8 * 1024 * 1024
 
-const isSame = (a: Uint8Array, b: Uint8Array): boolean => {
-  if (a.length !== b.length) return false
-  // From the end: seals differ in their tags.
-  for (let i = a.length - 1; i >= 0; i--) {
-    if (a[i] !== b[i]) return false
-  }
-  return true
-}
-
 /** @internal */
 export class OpenedPayloads {
   private readonly recent = new Generations<Opened>(remembered, maxCharacters)
 
   get(key: string, subject: string | undefined, sealed: Uint8Array): string | undefined {
     const opened = this.recent.get(key)
-    return opened !== undefined && opened.subject === subject && isSame(opened.sealed, sealed)
+    return opened !== undefined && opened.subject === subject && Mac.timingSafeEqual(opened.sealed, sealed)
       ? opened.payload
       : undefined
   }

@@ -16,14 +16,11 @@ interface Request extends HttpServerRequest.HttpServerRequest {
   [slot]?: Siblings
 }
 
-// Others may have been made of the request, and inherit from it.
-const own = (request: Request): Siblings | undefined => Object.hasOwn(request, slot) ? request[slot] : undefined
-
 /**
  * Those of the request that a response is for, as the handlers get it that run before the response leaves. It is one for
- * all sessions of the response, however they are nested.
+ * all sessions of the response, however they are nested. Other requests may have been made of it, and inherit from it.
  */
-export const of = (request: Request): Siblings => own(request) ?? none
+export const of = (request: Request): Siblings => Object.hasOwn(request, slot) ? request[slot] ?? none : none
 
 /** Kept by the request itself: in a map of all requests that run, they would outlive theirs for the garbage collector. */
 export const set = (request: Request, siblings: Siblings): void => {
