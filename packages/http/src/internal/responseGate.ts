@@ -17,6 +17,7 @@ export interface Response extends Head.ResponseHead {
   write: Method
   end: Method
   flushHeaders?: Method
+  _implicitHeader?: Method
   on(event: "close" | "finish", listener: () => void): unknown
   emit(event: "drain"): unknown
   destroy(error?: Error): unknown
@@ -69,6 +70,31 @@ const tooLate = (): never => {
   })
 }
 
+const ignored = (): void => {}
+
+type Appearance = "headersSent" | "writableEnded" | "writableLength" | "writableNeedDrain"
+
+const appearanceOf = (name: Appearance): PropertyDescriptor & ThisType<Gated> => ({
+  configurable: true,
+  get() {
+    return this[gateKey].look(name)
+  }
+})
+
+const appearances = {
+  headersSent: appearanceOf("headersSent"),
+  writableEnded: appearanceOf("writableEnded"),
+  writableLength: appearanceOf("writableLength"),
+  writableNeedDrain: appearanceOf("writableNeedDrain")
+}
+
+type Changers = Pick<Response, "setHeader" | "appendHeader" | "removeHeader" | "_implicitHeader">
+
+const changersOf = ({ _implicitHeader, appendHeader, removeHeader, setHeader }: Response): Changers =>
+  _implicitHeader === undefined
+    ? { setHeader, appendHeader, removeHeader }
+    : { setHeader, appendHeader, removeHeader, _implicitHeader }
+
 const isChunk = (value: unknown): value is string | Uint8Array =>
   typeof value === "string" || value instanceof Uint8Array
 
@@ -95,8 +121,8 @@ export class ResponseGate {
   readonly #before: Head.Snapshot
   #hooks: Array<Hook> = nothing
   #kept: Array<readonly [Name, ReadonlyArray<unknown>]> = nothing
-  #covered: Map<string, PropertyDescriptor> | undefined = undefined
-  #prototype: object = Object.prototype
+  #covered: Map<Appearance, PropertyDescriptor> | undefined = undefined
+  #changers: Changers | undefined = undefined
   #state: "idle" | "committing" | "passed" | "replaced" = "idle"
   #failed = false
   #settled = untouched
@@ -104,6 +130,7 @@ export class ResponseGate {
   #length = 0
   #octets = 0
   #ended = false
+  #streams = false
   #starved = false
 
   private constructor(response: Response) {
@@ -251,6 +278,12 @@ export class ResponseGate {
     if (isRefused(name, args)) return this.pass("write", args)
     this.#kept.push([name, args])
     if (name === "write" && !this.#ended) {
+      // Whoever only ends a response does not ask how much of it waits.
+      if (!this.#streams) {
+        this.#streams = true
+        this.appear("writableLength")
+        this.appear("writableNeedDrain")
+      }
       const [chunk] = args
       if (isChunk(chunk)) this.#octets += chunk.length
       const isFull = this.#response.writableLength >= this.#response.writableHighWaterMark
@@ -285,65 +318,48 @@ export class ResponseGate {
     if (this.#starved && !this.#ended && !this.#response.writableNeedDrain) this.#response.emit("drain")
   }
 
-  // Until it is committed, a response has begun for whoever looks at it. Another prototype says so at once: properties of
-  // its own, put there and taken away again, would cost more than many a commit.
+  // Until it is committed, a response has begun for whoever looks at it. A prototype that says so would cost more than
+  // many a commit, and so would properties that are taken away again: what is put upon the response stays.
   private cover(): void {
     const response = this.#response
     this.#kept = []
     this.#status = response.statusCode
     this.#length = response.writableLength
-    this.#prototype = Object.getPrototypeOf(response)
-    Object.setPrototypeOf(response, ResponseGate.coverOf(this.#prototype))
-    for (const name in ResponseGate.appearance) {
-      const own = Object.getOwnPropertyDescriptor(response, name)
-      if (own === undefined) continue
-      // Other code has put it upon the response itself.
-      const covered = this.#covered ??= new Map()
-      covered.set(name, own)
-      Object.defineProperty(response, name, { ...ResponseGate.appearance[name], configurable: true })
-    }
+    this.#changers = changersOf(response)
+    response.setHeader = response.appendHeader = response.removeHeader = tooLate
+    if (this.#changers._implicitHeader !== undefined) response._implicitHeader = ignored
+    this.appear("headersSent")
+    this.appear("writableEnded")
   }
 
   private uncover(): void {
+    Object.assign(this.#response, this.#changers)
+    for (const [name, descriptor] of this.#covered ?? []) Object.defineProperty(this.#response, name, descriptor)
+  }
+
+  private appear(name: Appearance): void {
     const response = this.#response
-    if (Object.getPrototypeOf(response) === ResponseGate.coverOf(this.#prototype)) {
-      Object.setPrototypeOf(response, this.#prototype)
+    if (Object.hasOwn(response, name)) {
+      // Other code has put it upon the response itself, and gets it back.
+      this.#covered ??= new Map()
+      this.#covered.set(name, Object.getOwnPropertyDescriptor(response, name)!)
     }
-    for (const [name, descriptor] of this.#covered ?? []) Object.defineProperty(response, name, descriptor)
+    Object.defineProperty(response, name, appearances[name])
   }
 
-  private static readonly appearance: PropertyDescriptorMap & ThisType<Gated> = {
-    headersSent: { get: () => true },
-    writableEnded: {
-      get() {
-        return this[gateKey].#ended
-      }
-    },
-    writableLength: {
-      get() {
-        return this[gateKey].#length + this[gateKey].#octets
-      }
-    },
-    writableNeedDrain: {
-      get() {
-        return this[gateKey].#starved && !this[gateKey].#ended
-      }
-    },
-    setHeader: { value: tooLate },
-    appendHeader: { value: tooLate },
-    removeHeader: { value: tooLate },
-    _implicitHeader: { value: () => {} }
-  }
-
-  // By the prototype that a response has: a framework's own, for example.
-  private static readonly covers = new WeakMap<object, object>()
-
-  private static coverOf(prototype: object): object {
-    const known = ResponseGate.covers.get(prototype)
-    if (known !== undefined) return known
-    const cover: object = Object.create(prototype, ResponseGate.appearance)
-    ResponseGate.covers.set(prototype, cover)
-    return cover
+  /** How far along the response looks. */
+  look(name: Appearance): unknown {
+    if (this.#state !== "committing") return Reflect.get(Object.getPrototypeOf(this.#response), name, this.#response)
+    switch (name) {
+      case "headersSent":
+        return true
+      case "writableEnded":
+        return this.#ended
+      case "writableLength":
+        return this.#length + this.#octets
+      case "writableNeedDrain":
+        return this.#starved && !this.#ended
+    }
   }
 }
 
