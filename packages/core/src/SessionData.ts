@@ -24,8 +24,7 @@
  */
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import * as SchemaAST from "effect/SchemaAST"
-import { faithful } from "./internal/faithful.ts"
+import * as DataText from "./internal/dataText.ts"
 import { freeze } from "./internal/freeze.ts"
 import { Generations } from "./internal/generations.ts"
 import type { Payload } from "./SessionStore.ts"
@@ -82,6 +81,20 @@ export interface Binding {
 }
 
 /**
+ * The fields of a session's data as they were written last, frozen through and
+ * through, with the text of each.
+ *
+ * @stability unstable
+ * @category models
+ * @since 0.1.0
+ */
+export interface WrittenFields<out A> {
+  readonly data: A
+  /** In the order of the schema; `undefined` for a field that is not there. */
+  readonly texts: ReadonlyArray<string | undefined>
+}
+
+/**
  * A decoded payload.
  *
  * @stability unstable
@@ -96,6 +109,8 @@ export interface Envelope<A> {
   readonly override: LifetimeOverride | undefined
   readonly client: Client | undefined
   readonly binding: Binding | undefined
+  /** How the fields of the data were written last; of those that stay as they are, the text stays as well. Not stored. */
+  readonly fields: WrittenFields<A> | undefined
 }
 
 /**
@@ -165,6 +180,7 @@ export interface Options<A> {
 export interface Written<out A> {
   readonly payload: string
   readonly copy: A | undefined
+  readonly fields: WrittenFields<A> | undefined
 }
 
 /**
@@ -260,25 +276,11 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
   }
   const codec = Schema.toCodecJson(options.data)
   const decodeData = Schema.decodeUnknownExit(codec)
-  const encodeData = Schema.encodeExit(codec)
-  // Without transformations, data that became plain JSON unchanged is what that JSON is decoded to.
-  const direct = SchemaAST.toType(options.data.ast) === options.data.ast
-  // Encoding runs the application's code, and data may be nested too deep: whatever is thrown is an outcome.
-  const writeJson = (data: A): Written<A> | undefined => {
-    try {
-      const exit = encodeData(data)
-      if (Exit.isFailure(exit)) return undefined
-      // The schema describes what it encodes to as unknown; equal in all parts, it is an A.
-      const copy = direct && faithful(exit.value, data) ? exit.value as A : undefined
-      return { payload: JSON.stringify(exit.value), copy }
-    } catch {
-      return undefined
-    }
-  }
+  const writeJson = DataText.make(options.data)
   // What cannot be frozen must not be shared.
   const copies = (data: A) => (): A => {
     const json = writeJson(data)
-    const copy = json === undefined ? undefined : decodeData(JSON.parse(json.payload))
+    const copy = json === undefined ? undefined : decodeData(JSON.parse(json.text))
     return copy !== undefined && Exit.isSuccess(copy) ? copy.value : data
   }
   const initial = options.initial
@@ -297,15 +299,15 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
   const head = `{"t":${JSON.stringify(id)},"v":${version},"d":`
 
   const write = (envelope: Envelope<A>): Written<A> | undefined => {
-    const json = writeJson(envelope.data)
+    const json = writeJson(envelope.data, envelope.fields)
     if (json === undefined) return undefined
     const { binding, client, elevatedUntil, flash, override } = envelope
-    const data = head + json.payload
+    const data = head + json.text
     if (
       flash.length === 0 && elevatedUntil === undefined && override === undefined && client === undefined &&
       binding === undefined
     ) {
-      return { payload: `${data}}`, copy: json.copy }
+      return { payload: `${data}}`, copy: json.copy, fields: json.fields }
     }
     const rest = JSON.stringify({
       f: flash.length === 0 ? undefined : flash.map(({ kind, message }) => [kind, message]),
@@ -314,7 +316,7 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
       c: client && { a: client.agent, n: client.address },
       b: binding && { n: binding.address, a: binding.agent }
     })
-    return { payload: `${data},${rest.slice(1)}`, copy: json.copy }
+    return { payload: `${data},${rest.slice(1)}`, copy: json.copy, fields: json.fields }
   }
 
   const undecodable = (problem: Undecodable): Decoded<A> => ({ _tag: "Undecodable", problem })
@@ -326,7 +328,8 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
       elevatedUntil: undefined,
       override: undefined,
       client: undefined,
-      binding: undefined
+      binding: undefined,
+      fields: undefined
     }),
 
     decode: (key, writtenFormat, payload) => {
@@ -378,7 +381,8 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
               : undefined,
             binding: isObject(json.b)
               ? { address: optionalString(json.b.n), agent: optionalString(json.b.a) }
-              : undefined
+              : undefined,
+            fields: undefined
           }
         }
         return freeze(decoded.value) ? remember(key, payload, result) : result
@@ -390,8 +394,8 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
     encode: (envelope) => write(envelope)?.payload,
     write,
 
-    remember: (key, { copy, payload }, envelope) => {
-      if (copy !== undefined) remember(key, payload, { _tag: "Decoded", envelope: { ...envelope, data: copy } })
+    remember: (key, { copy, fields, payload }, envelope) => {
+      if (copy !== undefined) remember(key, payload, { _tag: "Decoded", envelope: { ...envelope, data: copy, fields } })
     }
   }
 }

@@ -8,7 +8,7 @@ const id = "app/UserSession"
 const profile = SessionData.make(id, { data: Profile, initial: { name: "guest", visits: 0 } })
 
 // An envelope with nothing in it but data.
-const envelope = <A>(data: A): SessionData.Envelope<A> => ({ ...profile.initial(), data })
+const envelope = <A>(data: A): SessionData.Envelope<A> => ({ ...profile.initial(), data, fields: undefined })
 
 const payload = (data: unknown, rest: object = {}) => JSON.stringify({ t: id, v: 1, d: data, ...rest })
 
@@ -305,7 +305,9 @@ describe("data that requests share", () => {
       const codec = SessionData.make(id, { data: Tree, initial: { text: "", number: 0, list: [], any: null } })
       const written = codec.write(envelope(data))!
       if (known) codec.remember("key", written, envelope(data))
-      return { copy: written.copy, decoded: codec.decode("key", SessionData.format, written.payload) }
+      const decoded = codec.decode("key", SessionData.format, written.payload)
+      if (decoded._tag !== "Decoded") assert.fail(decoded._tag)
+      return { copy: written.copy, decoded: { ...decoded, envelope: { ...decoded.envelope, fields: undefined } } }
     }
 
     it("is what reading it would have given", () => {
@@ -337,9 +339,86 @@ describe("data that requests share", () => {
         assert.isUndefined(remembering(true)(data).copy)
       }
       const withExcess = Object.assign({ ...plain }, { excess: 1 })
-      assert.isUndefined(remembering(true)(withExcess).copy)
+      assert.deepStrictEqual(remembering(true)(withExcess).copy, plain)
       const trimmed = SessionData.make(id, { data: Schema.Struct({ a: Schema.Trim }), initial: { a: "" } })
       assert.isUndefined(trimmed.write(envelope({ a: "x" }))!.copy)
+    })
+  })
+
+  describe("and is written again", () => {
+    const Tree = Schema.Struct({
+      text: Schema.String,
+      number: Schema.Number,
+      maybe: Schema.optionalKey(Schema.UndefinedOr(Schema.Boolean)),
+      list: Schema.Array(Schema.NullOr(Schema.Struct({ deep: Schema.Number }))),
+      any: Schema.Json
+    })
+    const initial = { text: "", number: 0, list: [], any: null }
+    const tree = FastCheck.record({
+      text: FastCheck.constantFrom("", "a", "\u2028\ud800"),
+      number: FastCheck.constantFrom(0, -0, NaN, 1),
+      maybe: FastCheck.constantFrom(undefined, true, false),
+      list: FastCheck.array(FastCheck.option(FastCheck.record({ deep: FastCheck.constantFrom(0, -0, 2) })), {
+        maxLength: 2
+      }),
+      any: FastCheck.constantFrom<Schema.Json>(null, 1, [1], { "__proto__": 1 }, JSON.parse(`{"__proto__":1}`))
+    }, { requiredKeys: ["text", "number", "list", "any"] })
+    const changes = FastCheck.array(
+      FastCheck.record({ tree, keeps: FastCheck.subarray(["text", "number", "maybe", "list", "any"] as const) })
+    )
+
+    it("has the text that it would have without what was written before", () => {
+      FastCheck.assert(FastCheck.property(changes, (changes) => {
+        const codec = SessionData.make(id, { data: Tree, initial })
+        let before = codec.initial()
+        for (const { keeps, tree } of changes) {
+          const kept = Object.fromEntries(
+            keeps.flatMap((name) => name in before.data ? [[name, before.data[name]]] : [])
+          )
+          const next = { ...before, data: { ...tree, ...kept } }
+          const written = codec.write(next)!
+          assert.strictEqual(written.payload, codec.write({ ...next, fields: undefined })!.payload)
+          codec.remember("key", written, next)
+          const decoded = codec.decode("key", SessionData.format, written.payload)
+          if (decoded._tag !== "Decoded") assert.fail(decoded._tag)
+          const fresh = SessionData.make(id, { data: Tree, initial }).decode("key", SessionData.format, written.payload)
+          assert.deepStrictEqual(decoded.envelope.data, fresh._tag === "Decoded" ? fresh.envelope.data : fresh._tag)
+          before = decoded.envelope
+        }
+      }))
+    })
+
+    it("says what its writer has changed since", () => {
+      const codec = SessionData.make(id, { data: Tree, initial })
+      const list = [{ deep: 1 }]
+      const first = codec.write(envelope({ ...initial, list }))!
+      list[0].deep = 2
+      const again = codec.write({ ...envelope({ ...initial, list }), fields: first.fields })!
+      assert.deepStrictEqual(JSON.parse(again.payload).d.list, [{ deep: 2 }])
+      assert.deepStrictEqual(first.copy?.list, [{ deep: 1 }])
+    })
+
+    it("is checked: what has changed, and what belongs together", () => {
+      const Range = Schema.Struct({ from: Schema.Number, to: Schema.Number }).check(
+        Schema.makeFilter(({ from, to }) => from <= to)
+      )
+      const range = SessionData.make(id, { data: Range, initial: { from: 0, to: 0 } })
+      const first = range.write(envelope({ from: 1, to: 2 }))!
+      assert.isUndefined(range.write({ ...envelope({ from: 3, to: 2 }), fields: first.fields }))
+      const tree = SessionData.make(id, { data: Tree, initial })
+      const { fields } = tree.write(envelope(initial))!
+      for (const wrong of [{ text: 1 }, { number: undefined }, { list: [{}] }]) {
+        const data = Object.assign({ ...initial }, wrong)
+        assert.isUndefined(tree.write({ ...envelope(data), fields }))
+      }
+    })
+
+    it("has fields of any name", () => {
+      const Odd = Schema.Struct({ ["__proto__"]: Schema.Array(Schema.Number), constructor: Schema.String })
+      const data: typeof Odd.Type = JSON.parse(`{"__proto__":[1],"constructor":"x"}`)
+      const codec = SessionData.make(id, { data: Odd, initial: data })
+      const { copy, payload } = codec.write(envelope(data))!
+      for (const read of [copy, outcome(codec, payload)]) assert.strictEqual(JSON.stringify(read), JSON.stringify(data))
     })
   })
 

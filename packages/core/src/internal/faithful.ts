@@ -40,7 +40,8 @@ const isExact = (value: unknown): boolean => {
   }
 }
 
-const isPlain = (value: object): boolean => {
+/** Whether it is an object of no class of its own. */
+export const isPlain = (value: object): boolean => {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
 }

@@ -1,0 +1,86 @@
+/**
+ * Writes a struct field by field. A field that holds the very value it held when it was last written is neither checked
+ * nor written again: most requests change a little of what a session holds.
+ *
+ * The text is that of the whole struct, fields in the order of the schema. What was last written is frozen through and
+ * through, so the very value is the same value.
+ *
+ * @internal
+ */
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import * as SchemaAST from "effect/SchemaAST"
+import type { WrittenFields } from "../SessionData.ts"
+import { faithful, isPlain } from "./faithful.ts"
+
+/** What a struct is written as. */
+export interface Text<out A> {
+  readonly text: string
+  /** `undefined` where the text does not say exactly what the struct holds. */
+  readonly fields: WrittenFields<A> | undefined
+}
+
+/** `undefined` for what does not fit the schema, or only the schema as a whole can write. */
+export type Write<in out A> = (data: A, before: WrittenFields<A> | undefined) => Text<A> | undefined
+
+interface Field<in out A> {
+  readonly name: keyof A
+  readonly label: string
+  readonly optional: boolean
+  readonly encode: (value: unknown) => Exit.Exit<unknown, unknown>
+}
+
+// What all objects have under such a name is not a field.
+const isFieldName = (name: PropertyKey): name is string => typeof name === "string" && !(name in Object.prototype)
+
+/** How to write what a schema describes, if it is a struct whose fields are written as they are and checked each on its own. */
+export const make = <A>(schema: Schema.Codec<A, unknown>): Write<A> | undefined => {
+  const { ast } = schema
+  if (!SchemaAST.isObjects(ast) || SchemaAST.toType(ast) !== ast) return undefined
+  if (ast.checks !== undefined || ast.indexSignatures.length > 0) return undefined
+  const fields: Array<Field<A>> = []
+  for (const { name, type } of ast.propertySignatures) {
+    if (!isFieldName(name)) return undefined
+    fields.push({
+      // The schema says that it is one.
+      name: name as keyof A,
+      label: `${JSON.stringify(name)}:`,
+      optional: type.context?.isOptional === true,
+      encode: Schema.encodeUnknownExit(Schema.toCodecJson(Schema.make<Schema.Codec<unknown>>(type)))
+    })
+  }
+
+  return function write(data, before) {
+    if (typeof data !== "object" || data === null || !isPlain(data)) return undefined
+    const texts = new Array<string | undefined>(fields.length)
+    const copy: Partial<A> = before === undefined ? {} : { ...before.data }
+    let exact = true
+    let missing = 0
+    for (let i = 0; i < fields.length; i++) {
+      const { encode, label, name, optional } = fields[i]
+      const value = data[name]
+      if (value === undefined) {
+        if (!optional || Object.hasOwn(data, name)) return undefined
+        if (before?.texts[i] !== undefined) return write(data, undefined)
+        missing++
+      } else if (before !== undefined && value === before.data[name]) {
+        texts[i] = before.texts[i]
+      } else {
+        const exit = encode(value)
+        if (Exit.isFailure(exit)) return undefined
+        const text = JSON.stringify(exit.value)
+        if (text === undefined) return undefined
+        texts[i] = label + text
+        if (!faithful(exit.value, value)) exact = false
+        // Equal in all parts.
+        else if (exact) copy[name] = exit.value as A[keyof A]
+      }
+    }
+    const present = missing === 0 ? texts : texts.filter((text) => text !== undefined)
+    return {
+      text: `{${present.join(",")}}`,
+      // Every field is there, or may be missing.
+      fields: exact ? { data: Object.freeze(copy) as A, texts } : undefined
+    }
+  }
+}
