@@ -37,6 +37,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import * as AtOnce from "./internal/atOnce.ts"
 import { DeadlineMap } from "./internal/deadlineMap.ts"
 import { SessionStoreError, StoreUnavailable } from "./SessionStore.ts"
 
@@ -228,6 +229,15 @@ export const makeMemory = (options: Options = {}): Effect.Effect<Revocations["Se
       return until === undefined ? undefined : until - subjectLifetime
     }
 
+    const isRevoked = ({ authenticatedAt, issuedAt, key, subject }: Revocable): boolean => {
+      if (issuedAt < startedAt) return true
+      const now = clock.currentTimeMillisUnsafe()
+      if (keys.get(key, now) !== undefined || visitors.get(key, now) !== undefined) return true
+      if (subject === undefined) return false
+      const epoch = epochOf(subject, now)
+      return epoch !== undefined && (authenticatedAt === undefined || authenticatedAt <= epoch)
+    }
+
     return Revocations.of({
       subjectLifetime,
       revoke: (key, until, options) =>
@@ -259,15 +269,7 @@ export const makeMemory = (options: Options = {}): Effect.Effect<Revocations["Se
           return Effect.succeed(epoch)
         }),
       epoch: (subject) => Effect.sync(() => epochOf(subject, clock.currentTimeMillisUnsafe())),
-      isRevoked: ({ authenticatedAt, issuedAt, key, subject }) =>
-        Effect.sync(() => {
-          if (issuedAt < startedAt) return true
-          const now = clock.currentTimeMillisUnsafe()
-          if (keys.get(key, now) !== undefined || visitors.get(key, now) !== undefined) return true
-          if (subject === undefined) return false
-          const epoch = epochOf(subject, now)
-          return epoch !== undefined && (authenticatedAt === undefined || authenticatedAt <= epoch)
-        })
+      isRevoked: AtOnce.make((session) => Effect.sync(() => isRevoked(session)), isRevoked)
     })
   })
 }

@@ -12,11 +12,11 @@ import * as Lifetime from "../Lifetime.ts"
 import type { Revocations } from "../Revocations.ts"
 import { type Applied, type Found, SessionBackend } from "../SessionBackend.ts"
 import { SessionConfig, SessionConfigError } from "../SessionConfig.ts"
-import type { SessionRecord, SessionStoreError } from "../SessionStore.ts"
+import type { Lookup, RecordChange, SessionRecord, SessionStoreError } from "../SessionStore.ts"
+import * as AtOnce from "./atOnce.ts"
 import * as canonicalBase64 from "./canonicalBase64.ts"
 import { Generations } from "./generations.ts"
 import * as recordCodec from "./recordCodec.ts"
-import * as TransientSeal from "./transientSeal.ts"
 
 const context = (place: string) => ({ purpose: "cookie", place, key: "" })
 
@@ -31,6 +31,8 @@ const longest = 400 * 24 * 60 * 60 * 1000
 
 const rejected: Found = Object.freeze({ _tag: "Rejected" })
 const gone: Applied = Object.freeze({ _tag: "Gone" })
+const absent: Lookup = Object.freeze({ _tag: "Absent" })
+const expired: Lookup = Object.freeze({ _tag: "Expired" })
 const untouched: Applied = Object.freeze({ _tag: "Touched", live: false })
 // The authentication tag: a shorter text to find a token by, which no two of them share.
 const tail = (token: string): string => token.slice(-22)
@@ -55,7 +57,8 @@ export const make: (
   const maxToken = options.maxToken ?? 4000
   const remembered = options.remembered ?? 4096
   const place = context(options.place ?? name)
-  const seal = TransientSeal.of(crypto.seal)
+  const sealNow = AtOnce.of(crypto.seal)
+  const isRevokedNow = AtOnce.of(revocations.isRevoked)
 
   const problems: Array<string> = []
   if (limit !== undefined) {
@@ -85,11 +88,17 @@ export const make: (
     return latest < expiresAt ? { ...record, expiresAt: latest } : record
   }
 
-  const open = (token: string): Effect.Effect<recordCodec.Held | undefined> => {
-    if (token.length === 0 || token.length > maxToken) return Effect.undefined
+  const recall = (token: string): recordCodec.Held | undefined => {
+    if (token.length > maxToken) return undefined
     const name = tail(token)
     const entry = presented.get(name) ?? issued.get(name)
-    if (entry !== undefined && entry.token === token) return Effect.succeed(entry.held)
+    return entry !== undefined && entry.token === token ? entry.held : undefined
+  }
+
+  const open = (token: string): Effect.Effect<recordCodec.Held | undefined> => {
+    if (token.length === 0 || token.length > maxToken) return Effect.undefined
+    const known = recall(token)
+    if (known !== undefined) return Effect.succeed(known)
     const sealed = canonicalBase64.decode(token)
     if (sealed === undefined) return Effect.undefined
     return Effect.mapEager(crypto.open(place, sealed), (opened) => {
@@ -100,15 +109,23 @@ export const make: (
     })
   }
 
+  const give = (key: string, record: SessionRecord, sealed: Uint8Array): Applied => {
+    const actual = canonicalBase64.encodedLength(sealed.length)
+    if (actual > maxToken) return { _tag: "TooLarge", actual, maximum: maxToken }
+    const token = canonicalBase64.encode(sealed)
+    remember(issued, token, { key, record: own(record) })
+    return { _tag: "Stored", token, key, record, evicted: noEvictions }
+  }
+
   const issue = (key: string, unbounded: SessionRecord): Effect.Effect<Applied> => {
     const record = bounded(unbounded)
-    return Effect.map(seal(place, recordCodec.encode({ key, record })), (sealed): Applied => {
-      const actual = canonicalBase64.encodedLength(sealed.length)
-      if (actual > maxToken) return { _tag: "TooLarge", actual, maximum: maxToken }
-      const token = canonicalBase64.encode(sealed)
-      remember(issued, token, { key, record: own(record) })
-      return { _tag: "Stored", token, key, record, evicted: noEvictions }
-    })
+    return Effect.map(crypto.seal(place, recordCodec.encode({ key, record })), (sealed) => give(key, record, sealed))
+  }
+
+  const issueNow = (key: string, unbounded: SessionRecord): Applied | undefined => {
+    const record = bounded(unbounded)
+    const sealed = sealNow?.(place, recordCodec.encode({ key, record }))
+    return sealed && give(key, record, sealed)
   }
 
   // The id itself is not kept anywhere: nobody needs it again.
@@ -127,17 +144,16 @@ export const make: (
       ? Effect.undefined
       : Effect.map(revocations.epoch(subject), (epoch) => epoch === undefined ? now : Math.max(now, epoch + 1))
 
-  const isLive = ({ key, record }: recordCodec.Held, now: number): Effect.Effect<boolean, SessionStoreError> =>
-    Lifetime.isLive(record, now)
-      ? Effect.mapEager(
-        revocations.isRevoked({
-          key,
-          subject: record.subject,
-          authenticatedAt: record.authenticatedAt,
-          issuedAt: record.issuedAt
-        }),
-        (revoked) => !revoked
-      )
+  const revocable = ({ key, record: { authenticatedAt, issuedAt, subject } }: recordCodec.Held) => ({
+    key,
+    subject,
+    authenticatedAt,
+    issuedAt
+  })
+
+  const isLive = (held: recordCodec.Held, now: number): Effect.Effect<boolean, SessionStoreError> =>
+    Lifetime.isLive(held.record, now)
+      ? Effect.mapEager(revocations.isRevoked(revocable(held)), (revoked) => !revoked)
       : Effect.succeed(false)
 
   const whileLive = (
@@ -161,6 +177,28 @@ export const make: (
           : Effect.succeed(applied)
       )
     )
+
+  const changed = (
+    record: SessionRecord,
+    { active, format, idleTimeout, payload }: RecordChange,
+    now: number
+  ): SessionRecord => ({
+    ...record,
+    version: record.version + 1,
+    lastSeenAt: active ? Math.max(record.lastSeenAt, now) : record.lastSeenAt,
+    idleTimeout,
+    format,
+    payload
+  })
+
+  const applyNow = (step: Step): Applied | undefined => {
+    if (step._tag !== "Save" || step.change.lifetime !== undefined || isRevokedNow === undefined) return undefined
+    const { change, current } = step
+    const now = clock.currentTimeMillisUnsafe()
+    return Lifetime.isLive(current.record, now) && !isRevokedNow(revocable(current))
+      ? issueNow(current.key, changed(current.record, change, now))
+      : gone
+  }
 
   const apply = (step: Step): Effect.Effect<Applied, SessionStoreError> => {
     const now = clock.currentTimeMillisUnsafe()
@@ -187,20 +225,13 @@ export const make: (
       }
       case "Save": {
         const { change, current } = step
-        const { active, format, idleTimeout, lifetime, payload } = change
+        const { lifetime } = change
         return whileLive(current, now, (record) => {
-          const changed: SessionRecord = {
-            ...record,
-            version: record.version + 1,
-            lastSeenAt: active ? Math.max(record.lastSeenAt, now) : record.lastSeenAt,
-            idleTimeout,
-            format,
-            payload
-          }
+          const next = changed(record, change, now)
           // All tokens of one key have one deadline: when that has passed, the list may forget the key.
           return lifetime === undefined
-            ? issue(current.key, changed)
-            : replace(current, { ...changed, issuedAt: now, expiresAt: now + lifetime })
+            ? issue(current.key, next)
+            : replace(current, { ...next, issuedAt: now, expiresAt: now + lifetime })
         })
       }
       case "Touch": {
@@ -246,22 +277,41 @@ export const make: (
     }
   }
 
+  const load = (token: string): Effect.Effect<Found, SessionStoreError> =>
+    Effect.flatMapEager(open(token), (held): Effect.Effect<Found, SessionStoreError> => {
+      if (held === undefined) return Effect.succeed(rejected)
+      const { key } = held
+      const record = bounded(held.record)
+      const now = clock.currentTimeMillisUnsafe()
+      return Lifetime.isLive(record, now)
+        ? Effect.mapEager(isLive({ key, record }, now), (live) => found(key, record, live, now))
+        : Effect.succeed(over(key))
+    })
+
+  const loadNow = (token: string): Found | undefined => {
+    if (isRevokedNow === undefined) return undefined
+    const held = recall(token)
+    if (held === undefined) return undefined
+    const { key } = held
+    const record = bounded(held.record)
+    const now = clock.currentTimeMillisUnsafe()
+    return Lifetime.isLive(record, now)
+      ? found(key, record, !isRevokedNow(revocable({ key, record })), now)
+      : over(key)
+  }
+
   return SessionBackend.of({
     name: "cookie",
     maxToken,
-    load: (token) =>
-      Effect.flatMapEager(open(token), (opened): Effect.Effect<Found, SessionStoreError> => {
-        if (opened === undefined) return Effect.succeed(rejected)
-        const { key } = opened
-        const record = bounded(opened.record)
-        const now = clock.currentTimeMillisUnsafe()
-        if (!Lifetime.isLive(record, now)) return Effect.succeed({ _tag: "Found", key, lookup: { _tag: "Expired" } })
-        return Effect.mapEager(isLive({ key, record }, now), (live): Found => ({
-          _tag: "Found",
-          key,
-          lookup: live ? { _tag: "Live", record: own(record), alias: undefined, now } : { _tag: "Absent" }
-        }))
-      }),
-    apply: (step) => Effect.suspend(() => apply(step))
+    load: AtOnce.make((token) => Effect.suspend(() => load(token)), loadNow),
+    apply: AtOnce.make((step) => Effect.suspend(() => apply(step)), applyNow)
   })
+})
+
+const over = (key: string): Found => ({ _tag: "Found", key, lookup: expired })
+
+const found = (key: string, record: SessionRecord, live: boolean, now: number): Found => ({
+  _tag: "Found",
+  key,
+  lookup: live ? { _tag: "Live", record: own(record), alias: undefined, now } : absent
 })

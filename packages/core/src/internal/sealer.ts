@@ -2,12 +2,13 @@ import * as Clock from "effect/Clock"
 import * as Mac from "effect/crypto/Mac"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import { KeyRing } from "../KeyRing.ts"
 import * as SealedFormat from "../SealedFormat.ts"
 import { SessionConfig } from "../SessionConfig.ts"
+import * as AtOnce from "./atOnce.ts"
 import type { Hkdf, MessageCipher, Primitives } from "./primitives.ts"
 import { Slab } from "./slab.ts"
-import * as TransientSeal from "./transientSeal.ts"
 
 /**
  * What a sealed value held.
@@ -73,6 +74,8 @@ const samePrefix = (a: Uint8Array, b: Uint8Array): boolean => {
 }
 
 const nameOf = (sealed: Uint8Array): string => String.fromCharCode(...sealed.subarray(0, SealedFormat.prefixLength))
+
+const isOver = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
 
 const die = (message: string) => Effect.die(new TypeError(message))
 
@@ -184,16 +187,28 @@ export const make: (
       const age = clock.currentTimeMillisUnsafe() - drawnAt
       return age >= 0 && age <= drawAge ? nonces.subarray(used, used += nonceLength) : undefined
     }
-    const sealInto = (allocate?: (length: number) => Uint8Array): Sealer["seal"] => (context, plaintext) =>
+    const seal: Sealer["seal"] = (context, plaintext) =>
       Effect.suspend(() => {
         const nonce = nextOfDraw()
         return nonce === undefined
-          ? Effect.flatMap(draw, (nonce) => sealWith(nonce, context, plaintext, allocate))
-          : sealWith(nonce, context, plaintext, allocate)
+          ? Effect.flatMap(draw, (nonce) => sealWith(nonce, context, plaintext))
+          : sealWith(nonce, context, plaintext)
       })
-    const seal = sealInto()
+
+    // At once, what is sealed comes out of a slab: it is for whoever uses it up at once, as what becomes a cookie is.
     const slab = new Slab()
-    TransientSeal.provide(seal, sealInto((length) => slab.allocate(length)))
+    const allocate = (length: number) => slab.allocate(length)
+    let waits = false
+    const sealNow = (context: SealedFormat.SealContext, plaintext: Uint8Array): Uint8Array | undefined => {
+      if (waits || sealing === undefined || sealing.seals >= limit) return undefined
+      const nonce = nextOfDraw()
+      if (nonce === undefined) return undefined
+      const sealed = sealWith(nonce, context, plaintext, allocate)
+      if (isOver(sealed)) return Exit.isSuccess(sealed) ? sealed.value : undefined
+      // A cipher that has to be waited for always has to be.
+      waits = true
+      return undefined
+    }
 
     // Keys of other salts that opened something, the most recently used last. A hostile salt gets no entry.
     const opening = new Map<string, MessageKey>()
@@ -240,6 +255,6 @@ export const make: (
       )
     }
 
-    return { seal, open }
+    return { seal: AtOnce.make(seal, sealNow), open }
   }
 )
