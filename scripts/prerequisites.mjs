@@ -7,12 +7,14 @@ import { delimiter, join } from "node:path"
 
 const programs = [
   { command: "redis-server", package: "redis-server", why: "integration tests of packages/redis" },
+  { command: "nginx", package: "nginx-light", why: "tests behind a shared cache" },
   { command: "chromium", package: "chromium", why: "browser tests" },
   { command: "curl", package: "curl", why: "examples of the documentation" }
 ]
 
+// Debian puts servers where the path of most users does not lead.
 const found = (command) =>
-  (process.env.PATH ?? "").split(delimiter).some((directory) => {
+  [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin"].some((directory) => {
     try {
       accessSync(join(directory, command), constants.X_OK)
       return true

@@ -172,6 +172,58 @@ describe("a session bound to its client", () => {
       }
     }))
 
+  it.effect("takes nothing from lists of any form that come straight from its peer, and the last foreign address else", () =>
+    Effect.gen(function*() {
+      const spoofed = Array(5000).fill("192.0.2.7").join(", ")
+      // What is said after the session has begun at 192.0.2.7, and whether a trusted proxy that says so speaks of it.
+      const table: ReadonlyArray<readonly [list: string | undefined, same: boolean]> = [
+        [undefined, false],
+        ["", false],
+        ["192.0.2.7", true],
+        ["192.0.2.7, 10.0.0.2", true],
+        ["10.1.1.1, 192.0.2.7, 10.0.0.3, 10.0.0.2", true],
+        ["6.6.6.6, 192.0.2.7", true],
+        ["192.0.2.7, 6.6.6.6", false],
+        ["192.0.2.7,6.6.6.6,10.0.0.2", false],
+        ["::ffff:192.0.2.7", true],
+        ["[::ffff:192.0.2.7]", true],
+        ["[::ffff:192.0.2.7]:443", true],
+        ["192.0.2.7:443", true],
+        ["fe80::1%eth0", false],
+        ["192.0.2.7, fe80::1%eth0", false],
+        ["unknown", false],
+        ["192.0.2.7, unknown", false],
+        ["unknown, 192.0.2.7", true],
+        ["192.0.2.7, ", false],
+        [", 192.0.2.7", true],
+        ["192.0.2.7 6.6.6.6", false],
+        ["192.0.2.07", false],
+        ["0xC0000207", false],
+        [spoofed, true],
+        [`${spoofed}, 6.6.6.6`, false],
+        ["\"192.0.2.7\"", false]
+      ]
+      for (const trusts of [true, false]) {
+        const { send, signIn } = yield* application(config(), trusts ? Layer.mergeAll(peer, proxies) : peer)
+        const token = yield* signIn(home)
+        const fromProxy = yield* signIn({ ...home, address: "10.0.0.1" })
+        for (const [list, same] of table) {
+          const headers = list === undefined ? {} : { "x-forwarded-for": list }
+          const statusOf = (address: string, token: string) =>
+            Effect.map(send({ ...home, address, headers }, token), (answer) => {
+              assert.strictEqual(answer.status, 200)
+              return shown(answer).status
+            })
+          const message = `${trusts}: ${list?.slice(-60)}`
+          assert.strictEqual(yield* statusOf("10.0.0.1", token), trusts && same ? "active" : "invalid", message)
+          // To a peer that nobody trusts, the list is nothing.
+          assert.strictEqual(yield* statusOf("192.0.2.7", token), "active", message)
+          assert.strictEqual(yield* statusOf("198.51.100.9", token), "invalid", message)
+          if (!trusts) assert.strictEqual(yield* statusOf("10.0.0.1", fromProxy), "active", message)
+        }
+      }
+    }))
+
   it.effect("goes on under a new cookie, or is only reported, where the policy says so", () =>
     Effect.gen(function*() {
       const away = { ...home, address: "198.51.100.9" }

@@ -158,15 +158,14 @@ const fetchHandler = (middleware: boolean) =>
     return { send, port: undefined } satisfies Client
   })
 
-/** A client with connections to a port of this machine, for as long as the test runs. */
-export const connect = Effect.fnUntraced(function*(port: number) {
+const sendTo = Effect.fnUntraced(function*(server: Pick<Http.RequestOptions, "host" | "port" | "socketPath">) {
   const agent = yield* Effect.acquireRelease(
     Effect.sync(() => new Http.Agent({ keepAlive: true, maxSockets: 64 })),
     (agent) => Effect.sync(() => agent.destroy())
   )
   const send: Client["send"] = (method, path, options = {}) =>
     Effect.callback<Reply>((resume) => {
-      const request = Http.request({ port, host: "127.0.0.1", method, path, agent, headers: options.headers ?? {} })
+      const request = Http.request({ ...server, method, path, agent, headers: options.headers ?? {} })
       request.on("error", (error) => resume(Effect.die(error)))
       request.on("response", (response) => {
         let body = ""
@@ -180,8 +179,16 @@ export const connect = Effect.fnUntraced(function*(port: number) {
       request.end(options.body)
       return Effect.sync(() => request.destroy())
     })
-  return { send, port } satisfies Client
+  return send
 })
+
+/** A client with connections to a port of this machine, for as long as the test runs. */
+export const connect = (port: number) =>
+  Effect.map(sendTo({ port, host: "127.0.0.1" }), (send) => ({ send, port } satisfies Client))
+
+/** The same with connections to a socket. */
+export const connectSocket = (socketPath: string) =>
+  Effect.map(sendTo({ socketPath }), (send) => ({ send, port: undefined } satisfies Client))
 
 const nodeServer = Effect.fnUntraced(function*(app: App) {
   const Server = HttpRouter.serve(yield* withTestServices(app), { disableLogger: true, disableListenLog: true }).pipe(
