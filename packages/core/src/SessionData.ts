@@ -157,7 +157,11 @@ export type Migrations = { readonly [version: number]: (data: Schema.Json) => Sc
  * @since 0.1.0
  */
 export interface Options<A> {
-  /** Schema of the data. Dates, maps, sets and big integers survive through it. */
+  /**
+   * Schema of the data. Dates, maps, sets and big integers survive through it.
+   * Checks must be pure: what has not changed is not checked again. Members of a
+   * union must differ in their JSON, else a member comes back as another one.
+   */
   readonly data: Schema.Codec<A, unknown>
   /**
    * Data of a new session, or a function that makes it. A value is frozen where it
@@ -293,7 +297,9 @@ export const make = <A>(id: string, options: Options<A>): SessionData<A> => {
   // What the payload of a key decoded to, for as long as the payload stays the same.
   const known = new Generations<{ readonly payload: string; readonly decoded: Decoded<A> }>(2048, 8 * 1024 * 1024)
   const remember = (key: string, payload: string, decoded: Decoded<A>): Decoded<A> => {
-    known.set(key, { payload, decoded }, payload.length)
+    // The texts of its fields are another copy of it.
+    const copies = decoded._tag === "Decoded" && decoded.envelope.fields !== undefined ? 2 : 1
+    known.set(key, { payload, decoded }, payload.length * copies)
     return decoded
   }
   const head = `{"t":${JSON.stringify(id)},"v":${version},"d":`

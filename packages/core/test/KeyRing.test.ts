@@ -99,6 +99,7 @@ describe("KeyRing", () => {
           suite,
           secrets: [secret, older],
           watch: (primitives) => ({
+            synchronous: primitives.synchronous,
             sha256: (text) => {
               texts.push(text.slice(0, 64))
               return primitives.sha256(text)

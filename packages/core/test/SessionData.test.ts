@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Schema } from "effect"
+import { Option, Schema, SchemaGetter, SchemaTransformation } from "effect"
 import * as FastCheck from "fast-check"
 import * as SessionData from "../src/SessionData.ts"
 
@@ -411,6 +411,38 @@ describe("data that requests share", () => {
         const data = Object.assign({ ...initial }, wrong)
         assert.isUndefined(tree.write({ ...envelope(data), fields }))
       }
+    })
+
+    it("is whatever it is where the schema names no field", () => {
+      const codec = SessionData.make(id, { data: Schema.Struct({}), initial: {} })
+      const data = { cart: [1] }
+      assert.deepStrictEqual(outcome(codec, codec.encode(envelope(data))!), data)
+      assert.isUndefined(codec.write(envelope(data))?.copy)
+    })
+
+    it("keeps the order in which it is read", () => {
+      const Order = Schema.Struct({ a: Schema.Int, b: Schema.optionalKey(Schema.Int), c: Schema.Int })
+      const codec = SessionData.make(id, { data: Order, initial: { a: 0, c: 0 } })
+      const { fields } = codec.write(envelope({ a: 1, c: 1 }))!
+      const { copy, payload } = codec.write({ ...envelope({ c: 1, b: 2, a: 1 }), fields })!
+      for (const read of [copy, outcome(codec, payload)]) {
+        assert.strictEqual(JSON.stringify(read), `{"a":1,"b":2,"c":1}`)
+      }
+    })
+
+    it("has what its schema writes for what is not there", () => {
+      const Late = Schema.declare((value): value is string => typeof value === "string", {
+        toCodecJson: () =>
+          Schema.link<string>()(
+            Schema.String,
+            new SchemaTransformation.Transformation(
+              SchemaGetter.passthrough(),
+              SchemaGetter.transformOptional(Option.orElseSome(() => "late"))
+            )
+          )
+      })
+      const codec = SessionData.make(id, { data: Schema.Struct({ a: Schema.optionalKey(Late) }), initial: {} })
+      assert.strictEqual(JSON.stringify(JSON.parse(codec.encode(envelope({}))!).d), `{"a":"late"}`)
     })
 
     it("has fields of any name", () => {

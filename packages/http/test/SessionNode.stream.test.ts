@@ -234,6 +234,26 @@ describe("SessionNode, responses", () => {
       assert.deepStrictEqual(seen, [4, "ERR_HTTP_HEADERS_SENT", true, true])
     }))
 
+  it.effect("so does one that other code guards or changes meanwhile, as far as it lets others", () =>
+    Effect.gen(function*() {
+      const seen: Array<unknown> = []
+      const kept = () => "kept"
+      const { client } = yield* setUp(async (_request, response, session) => {
+        await increment(session)
+        response.write("one ")
+        Object.assign(response, { appendHeader: kept, writableEnded: "mine" })
+        seen.push(response.headersSent, codeOf(() => response.setHeader("x-a", "2")))
+        response.end("two")
+        await new Promise((resolve) => response.on("finish", resolve))
+        seen.push(response.headersSent, Object.is(response.appendHeader, kept), response.writableEnded)
+      }, (response) => {
+        Object.defineProperty(response, "headersSent", { get: () => false })
+      })
+      assert.strictEqual((yield* client.send("POST", "/")).body, "one two")
+      yield* turn
+      assert.deepStrictEqual(seen, [false, "ERR_HTTP_HEADERS_SENT", false, true, "mine"])
+    }))
+
   it.effect("what Node throws for is thrown at once, and leaves nothing behind", () =>
     Effect.gen(function*() {
       const wrong: Record<string, (response: Http.ServerResponse) => unknown> = {

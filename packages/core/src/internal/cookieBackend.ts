@@ -122,9 +122,9 @@ export const make: (
     return Effect.map(crypto.seal(place, recordCodec.encode({ key, record })), (sealed) => give(key, record, sealed))
   }
 
-  const issueNow = (key: string, unbounded: SessionRecord): Applied | undefined => {
+  const issueNow = (seal: NonNullable<typeof sealNow>, key: string, unbounded: SessionRecord): Applied | undefined => {
     const record = bounded(unbounded)
-    const sealed = sealNow?.(place, recordCodec.encode({ key, record }))
+    const sealed = seal(place, recordCodec.encode({ key, record }))
     return sealed && give(key, record, sealed)
   }
 
@@ -192,11 +192,12 @@ export const make: (
   })
 
   const applyNow = (step: Step): Applied | undefined => {
-    if (step._tag !== "Save" || step.change.lifetime !== undefined || isRevokedNow === undefined) return undefined
+    if (step._tag !== "Save" || step.change.lifetime !== undefined) return undefined
+    if (isRevokedNow === undefined || sealNow === undefined) return undefined
     const { change, current } = step
     const now = clock.currentTimeMillisUnsafe()
     return Lifetime.isLive(current.record, now) && !isRevokedNow(revocable(current))
-      ? issueNow(current.key, changed(current.record, change, now))
+      ? issueNow(sealNow, current.key, changed(current.record, change, now))
       : gone
   }
 

@@ -91,6 +91,7 @@ export const make: Effect.Effect<
   }
 
   return {
+    synchronous: false,
     sha256: (text) => Effect.map(digest.digest(Digest.sha256, utf8.encode(text)), Base64Url.encode),
     hkdf: (secret) => (salt, info, length) => Effect.orDie(kdf.derive(Kdf.hkdfSha256, secret, { salt, info, length })),
     hmac: (key) =>

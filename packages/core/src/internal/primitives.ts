@@ -36,12 +36,13 @@ export type Hmac = (data: Uint8Array) => Effect.Effect<Uint8Array>
 export type Hkdf = (salt: Uint8Array, info: Uint8Array, length: number) => Effect.Effect<Uint8Array>
 
 /**
- * The cryptography of a platform. Where it is synchronous, the effects are
- * already done when they are returned.
+ * The cryptography of a platform.
  *
  * @internal
  */
 export interface Primitives {
+  /** Whether all effects are done when they are returned. */
+  readonly synchronous: boolean
   /** SHA-256 of an ASCII text, as unpadded base64url. */
   readonly sha256: (text: string) => Effect.Effect<string>
   readonly hkdf: (secret: Uint8Array) => Hkdf

@@ -173,6 +173,7 @@ export const make = (sodium: Sodium | undefined): Primitives => {
     xchacha20Poly1305: xchacha(sodium === undefined ? portableXchacha() : sodiumXchacha(sodium))
   }
   return {
+    synchronous: true,
     sha256: (text) => Effect.succeed(hash("sha256", text, "base64url")),
     hkdf: (secret) => {
       const key = createSecretKey(secret)

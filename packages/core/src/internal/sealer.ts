@@ -198,16 +198,12 @@ export const make: (
     // At once, what is sealed comes out of a slab: it is for whoever uses it up at once, as what becomes a cookie is.
     const slab = new Slab()
     const allocate = (length: number) => slab.allocate(length)
-    let waits = false
     const sealNow = (context: SealedFormat.SealContext, plaintext: Uint8Array): Uint8Array | undefined => {
-      if (waits || sealing === undefined || sealing.seals >= limit) return undefined
+      if (sealing === undefined || sealing.seals >= limit) return undefined
       const nonce = nextOfDraw()
       if (nonce === undefined) return undefined
       const sealed = sealWith(nonce, context, plaintext, allocate)
-      if (isOver(sealed)) return Exit.isSuccess(sealed) ? sealed.value : undefined
-      // A cipher that has to be waited for always has to be.
-      waits = true
-      return undefined
+      return isOver(sealed) && Exit.isSuccess(sealed) ? sealed.value : undefined
     }
 
     // Keys of other salts that opened something, the most recently used last. A hostile salt gets no entry.
@@ -255,6 +251,6 @@ export const make: (
       )
     }
 
-    return { seal: AtOnce.make(seal, sealNow), open }
+    return { seal: AtOnce.make(seal, primitives.synchronous ? sealNow : undefined), open }
   }
 )

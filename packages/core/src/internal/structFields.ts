@@ -33,19 +33,29 @@ interface Field<in out A> {
 // What all objects have under such a name is not a field.
 const isFieldName = (name: PropertyKey): name is string => typeof name === "string" && !(name in Object.prototype)
 
+// What is not there may be written nevertheless.
+const staysMissing = (name: string, type: SchemaAST.AST): boolean => {
+  const alone = new SchemaAST.Objects([new SchemaAST.PropertySignature(name, type)], [])
+  const exit = Schema.encodeUnknownExit(Schema.toCodecJson(Schema.make<Schema.Codec<unknown>>(alone)))({})
+  return Exit.isSuccess(exit) && JSON.stringify(exit.value) === "{}"
+}
+
 /** How to write what a schema describes, if it is a struct whose fields are written as they are and checked each on its own. */
 export const make = <A>(schema: Schema.Codec<A, unknown>): Write<A> | undefined => {
   const { ast } = schema
   if (!SchemaAST.isObjects(ast) || SchemaAST.toType(ast) !== ast) return undefined
   if (ast.checks !== undefined || ast.indexSignatures.length > 0) return undefined
+  // One without fields is any value at all.
+  if (ast.propertySignatures.length === 0) return undefined
   const fields: Array<Field<A>> = []
   for (const { name, type } of ast.propertySignatures) {
-    if (!isFieldName(name)) return undefined
+    const optional = type.context?.isOptional === true
+    if (!isFieldName(name) || (optional && !staysMissing(name, type))) return undefined
     fields.push({
       // The schema says that it is one.
       name: name as keyof A,
       label: `${JSON.stringify(name)}:`,
-      optional: type.context?.isOptional === true,
+      optional,
       encode: Schema.encodeUnknownExit(Schema.toCodecJson(Schema.make<Schema.Codec<unknown>>(type)))
     })
   }
@@ -66,6 +76,8 @@ export const make = <A>(schema: Schema.Codec<A, unknown>): Write<A> | undefined 
       } else if (before !== undefined && value === before.data[name]) {
         texts[i] = before.texts[i]
       } else {
+        // In the order of the schema, as it is read.
+        if (before !== undefined && before.texts[i] === undefined) return write(data, undefined)
         const exit = encode(value)
         if (Exit.isFailure(exit)) return undefined
         const text = JSON.stringify(exit.value)

@@ -78,6 +78,10 @@ const appearanceOf = (name: Appearance): PropertyDescriptor & ThisType<Gated> =>
   configurable: true,
   get() {
     return this[gateKey].look(name)
+  },
+  // Others may put a value of their own in its place.
+  set(value) {
+    Reflect.defineProperty(this, name, { configurable: true, enumerable: true, writable: true, value })
   }
 })
 
@@ -213,8 +217,8 @@ export class ResponseGate {
     this.#state = "committing"
     const settling = this.settle(this.#response.destroyed ? "aborted" : "success")
     if (settling === undefined) return this.open() ? this.pass(...call) : this.drop(...call)
-    this.cover()
     void settling.then(() => this.release())
+    this.cover()
     return this.keep(...call)
   }
 
@@ -333,8 +337,16 @@ export class ResponseGate {
   }
 
   private uncover(): void {
-    Object.assign(this.#response, this.#changers)
-    for (const [name, descriptor] of this.#covered ?? []) Object.defineProperty(this.#response, name, descriptor)
+    const response = this.#response
+    const changers = this.#changers ?? changersOf(response)
+    // What others have put upon it meanwhile is theirs.
+    if (response.setHeader === tooLate) response.setHeader = changers.setHeader
+    if (response.appendHeader === tooLate) response.appendHeader = changers.appendHeader
+    if (response.removeHeader === tooLate) response.removeHeader = changers.removeHeader
+    if (response._implicitHeader === ignored && changers._implicitHeader !== undefined) {
+      response._implicitHeader = changers._implicitHeader
+    }
+    for (const [name, descriptor] of this.#covered ?? []) Reflect.defineProperty(response, name, descriptor)
   }
 
   private appear(name: Appearance): void {
@@ -344,7 +356,8 @@ export class ResponseGate {
       this.#covered ??= new Map()
       this.#covered.set(name, Object.getOwnPropertyDescriptor(response, name)!)
     }
-    Object.defineProperty(response, name, appearances[name])
+    // Other code may have made it so that it stays as it is.
+    Reflect.defineProperty(response, name, appearances[name])
   }
 
   /** How far along the response looks. */
