@@ -114,23 +114,19 @@ const descriptions: Readonly<Record<CounterName | TimerName | GaugeName, string>
 
 const timerBoundaries = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500]
 
+// Attributes belong to the metric itself: given around it, they would be merged again with each update.
 const fromRegistry = (context: Context.Context<never>): typeof Metrics.Service => ({
-  counter: (name, tags) => {
-    const metric = Metric.withAttributes(
-      Metric.counter(name, { description: descriptions[name], incremental: true }),
-      tags
-    )
+  counter: (name, attributes) => {
+    const metric = Metric.counter(name, { description: descriptions[name], incremental: true, attributes })
     return () => metric.updateUnsafe(1, context)
   },
-  timer: (name, tags) => {
-    const metric = Metric.withAttributes(
-      Metric.histogram(name, { description: descriptions[name], boundaries: timerBoundaries }),
-      tags
-    )
+  timer: (name, attributes) => {
+    const boundaries = timerBoundaries
+    const metric = Metric.histogram(name, { description: descriptions[name], boundaries, attributes })
     return (millis) => metric.updateUnsafe(millis, context)
   },
-  gauge: (name, tags) => {
-    const metric = Metric.withAttributes(Metric.gauge(name, { description: descriptions[name] }), tags)
+  gauge: (name, attributes) => {
+    const metric = Metric.gauge(name, { description: descriptions[name], attributes })
     return (value) => metric.updateUnsafe(value, context)
   }
 })
