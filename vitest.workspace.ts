@@ -11,17 +11,36 @@ const alias = [
   { find: /^@effect-session\/(\w+)\/(.+)$/, replacement: `${source}/$2.ts` }
 ]
 
-const project = (name: string, root: string, include: ReadonlyArray<string>, groupOrder: number) => ({
+const project = (
+  name: string,
+  root: string,
+  include: ReadonlyArray<string>,
+  groupOrder: number,
+  maxWorkers: number = 1
+) => ({
   resolve: { alias },
-  test: { name, root, include: [...include], testTimeout: 30_000, hookTimeout: 60_000, sequence: { groupOrder } }
+  test: {
+    name,
+    root,
+    include: [...include],
+    testTimeout: 30_000,
+    hookTimeout: 60_000,
+    maxWorkers,
+    sequence: { groupOrder }
+  }
 })
 
-const packages = readdirSync("packages")
+// These have the processor to themselves alone, and no other program's time to keep.
+const computing = ["core", "http"]
+const others = readdirSync("packages").filter((name) => !computing.includes(name))
+const inPackage = (name: string, groupOrder: number, maxWorkers: number) =>
+  project(name, `packages/${name}`, ["test/**/*.test.ts"], groupOrder, maxWorkers)
 
 export default defineConfig({
   test: {
     projects: [
-      ...packages.map((name) => project(name, `packages/${name}`, ["test/**/*.test.ts"], 0)),
+      ...computing.map((name) => inPackage(name, 0, 2)),
+      ...others.map((name) => inPackage(name, 1, 1)),
       // These build, install and start programs, so they wait until the packages are done.
       // Real servers are frozen, killed and cut off, one after the other: what they do is a matter of real time.
       {
@@ -33,11 +52,12 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          sequence: { groupOrder: 1 }
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 }
         }
       },
-      project("demo", "scratchpad", ["**/*.test.ts"], 2),
-      project("workspace", ".", ["test/**/*.test.ts"], 3)
+      project("demo", "scratchpad", ["**/*.test.ts"], 3),
+      project("workspace", ".", ["test/**/*.test.ts"], 4)
     ]
   }
 })
