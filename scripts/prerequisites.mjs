@@ -7,7 +7,7 @@ import { delimiter, join } from "node:path"
 
 const programs = [
   { command: "redis-server", package: "redis-server", why: "integration tests of packages/redis" },
-  { command: "nginx", package: "nginx-light", why: "tests behind a shared cache" },
+  { command: "nginx", package: "nginx", why: "tests behind a shared cache" },
   { command: "chromium", package: "chromium", why: "browser tests" },
   { command: "curl", package: "curl", why: "examples of the documentation" }
 ]
