@@ -1,4 +1,5 @@
 import { readdirSync } from "node:fs"
+import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
@@ -16,7 +17,7 @@ const project = (
   root: string,
   include: ReadonlyArray<string>,
   groupOrder: number,
-  maxWorkers: number = 1
+  maxWorkers?: number
 ) => ({
   resolve: { alias },
   test: {
@@ -25,22 +26,23 @@ const project = (
     include: [...include],
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    maxWorkers,
+    ...(maxWorkers === undefined ? {} : { maxWorkers }),
     sequence: { groupOrder }
   }
 })
 
-// These have the processor to themselves alone, and no other program's time to keep.
+const inPackage = (name: string, groupOrder: number, maxWorkers?: number) =>
+  project(name, `packages/${name}`, ["test/**/*.test.ts"], groupOrder, maxWorkers)
+
+// Most of what these do is computing: they take the whole processor. Others start servers and watch their timing.
 const computing = ["core", "http"]
 const others = readdirSync("packages").filter((name) => !computing.includes(name))
-const inPackage = (name: string, groupOrder: number, maxWorkers: number) =>
-  project(name, `packages/${name}`, ["test/**/*.test.ts"], groupOrder, maxWorkers)
 
 export default defineConfig({
   test: {
     projects: [
-      ...computing.map((name) => inPackage(name, 0, 2)),
-      ...others.map((name) => inPackage(name, 1, 1)),
+      ...computing.map((name) => inPackage(name, 0, availableParallelism())),
+      ...others.map((name) => inPackage(name, 1)),
       // These build, install and start programs, so they wait until the packages are done.
       // Real servers are frozen, killed and cut off, one after the other: what they do is a matter of real time.
       {
@@ -52,7 +54,6 @@ export default defineConfig({
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          maxWorkers: 1,
           sequence: { groupOrder: 2 }
         }
       },

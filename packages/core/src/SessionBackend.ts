@@ -12,7 +12,6 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import type { Current, Step } from "./CommitPlan.ts"
 import { Crypto } from "./Crypto.ts"
@@ -212,9 +211,8 @@ const makeOver = Effect.fnUntraced(
       load: AtOnce.make(
         load,
         loadNow && ((token, options) => {
-          const hashed = crypto.hashId(token)
-          const key = Exit.isExit(hashed) && Exit.isSuccess(hashed) ? hashed.value : undefined
-          if (typeof key !== "string") return undefined
+          const key = AtOnce.valueOf(crypto.hashId(token))
+          if (key === undefined) return undefined
           const lookup = loadNow(key, options)
           return lookup && { _tag: "Found", key, lookup }
         })

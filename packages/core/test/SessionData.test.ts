@@ -286,14 +286,16 @@ describe("data that requests share", () => {
     assert.deepStrictEqual(data(), { list: [{ a: 1 }] })
   })
 
+  const Tree = Schema.Struct({
+    text: Schema.String,
+    number: Schema.Number,
+    maybe: Schema.optionalKey(Schema.UndefinedOr(Schema.Boolean)),
+    list: Schema.Array(Schema.NullOr(Schema.Struct({ deep: Schema.Number }))),
+    any: Schema.Json
+  })
+  const initial = { text: "", number: 0, list: [], any: null }
+
   describe("and was just written", () => {
-    const Tree = Schema.Struct({
-      text: Schema.String,
-      number: Schema.Number,
-      maybe: Schema.optionalKey(Schema.UndefinedOr(Schema.Boolean)),
-      list: Schema.Array(Schema.NullOr(Schema.Struct({ deep: Schema.Number }))),
-      any: Schema.Json
-    })
     const tree = FastCheck.record({
       text: FastCheck.string({ unit: "binary" }),
       number: FastCheck.double(),
@@ -302,7 +304,7 @@ describe("data that requests share", () => {
       any: FastCheck.json().map((text): Schema.Json => JSON.parse(text))
     }, { requiredKeys: ["text", "number", "list", "any"] })
     const remembering = (known: boolean) => (data: typeof Tree.Type) => {
-      const codec = SessionData.make(id, { data: Tree, initial: { text: "", number: 0, list: [], any: null } })
+      const codec = SessionData.make(id, { data: Tree, initial })
       const written = codec.write(envelope(data))!
       if (known) codec.remember("key", written, envelope(data))
       const decoded = codec.decode("key", SessionData.format, written.payload)
@@ -346,14 +348,6 @@ describe("data that requests share", () => {
   })
 
   describe("and is written again", () => {
-    const Tree = Schema.Struct({
-      text: Schema.String,
-      number: Schema.Number,
-      maybe: Schema.optionalKey(Schema.UndefinedOr(Schema.Boolean)),
-      list: Schema.Array(Schema.NullOr(Schema.Struct({ deep: Schema.Number }))),
-      any: Schema.Json
-    })
-    const initial = { text: "", number: 0, list: [], any: null }
     const tree = FastCheck.record({
       text: FastCheck.constantFrom("", "a", "\u2028\ud800"),
       number: FastCheck.constantFrom(0, -0, NaN, 1),

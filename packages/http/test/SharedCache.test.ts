@@ -18,16 +18,17 @@ import {
   withSession
 } from "./SessionApp.ts"
 
+const page = HttpServerResponse.text("page")
+
 const pages = Layer.mergeAll(
   routes,
   // What is cached is mostly asked for by GET.
-  HttpRouter.add("GET", "/visit", Effect.as(UserSession.update(({ n, note }) => ({ n: n + 1, note })), page())),
-  HttpRouter.add("GET", "/extend", Effect.as(UserSession.setLifetime({ lifetime: "2 days" }), page()))
+  HttpRouter.add("GET", "/visit", Effect.as(UserSession.update(({ n, note }) => ({ n: n + 1, note })), page)),
+  HttpRouter.add("GET", "/extend", Effect.as(UserSession.setLifetime({ lifetime: "2 days" }), page))
 )
 
-function page() {
-  return HttpServerResponse.text("page")
-}
+// Where it would write as another user.
+const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
 
 // It keeps what it may for ten minutes, whoever asks: under /cookies also what sets cookies, and under /careless what it
 // may not.
@@ -39,11 +40,7 @@ error_log stderr emerg;
 events {}
 http {
   access_log off;
-  ${
-  ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${directory}/${name};`).join(
-    " "
-  )
-}
+  ${temporary.map((name) => `${name}_temp_path ${directory}/${name};`).join(" ")}
   proxy_cache_path ${directory}/cache keys_zone=pages:1m;
   server {
     listen unix:${directory}/socket;
@@ -86,7 +83,12 @@ const cache = Effect.fnUntraced(function*(port: number) {
   const path = `${process.env.PATH}${delimiter}/usr/sbin`
   const args = ["-p", directory, "-c", join(directory, "nginx.conf"), "-e", "stderr"]
   yield* Effect.acquireRelease(
-    Effect.sync(() => spawn("nginx", args, { stdio: "ignore", env: { ...process.env, PATH: path } })),
+    Effect.sync(() => {
+      const child = spawn("nginx", args, { stdio: "ignore", env: { ...process.env, PATH: path } })
+      // The program may be missing; the attempts to connect tell.
+      child.once("error", () => {})
+      return child
+    }),
     (child) =>
       Effect.callback<void>((resume) => {
         if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return resume(Effect.void)
@@ -95,7 +97,9 @@ const cache = Effect.fnUntraced(function*(port: number) {
       })
   )
   const socket = join(directory, "socket")
-  yield* Effect.retry(listens(socket), Schedule.max([Schedule.spaced("20 millis"), Schedule.recurs(250)]))
+  yield* Effect.retry(listens(socket), Schedule.max([Schedule.spaced("20 millis"), Schedule.recurs(250)])).pipe(
+    Effect.mapError((cause) => new Error("nginx does not listen; `npm test -- prerequisites` installs it", { cause }))
+  )
   return yield* connectSocket(socket)
 })
 

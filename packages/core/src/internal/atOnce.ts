@@ -8,6 +8,7 @@
  * @internal
  */
 import type * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 
 const now = Symbol("@effect-session/core/AtOnce")
 
@@ -36,3 +37,13 @@ export const of = <Args extends ReadonlyArray<unknown>, A, E>(
   const answer = effectful[now]
   return answer?.of === effectful ? answer.plain : undefined
 }
+
+const isOver = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
+
+/**
+ * What an effect has come to already; `undefined` where it has to be run, or has failed.
+ *
+ * @internal
+ */
+export const valueOf = <A, E>(effect: Effect.Effect<A, E>): A | undefined =>
+  isOver(effect) && Exit.isSuccess(effect) ? effect.value : undefined

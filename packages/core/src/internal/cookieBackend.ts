@@ -89,7 +89,6 @@ export const make: (
   }
 
   const recall = (token: string): recordCodec.Held | undefined => {
-    if (token.length > maxToken) return undefined
     const name = tail(token)
     const entry = presented.get(name) ?? issued.get(name)
     return entry !== undefined && entry.token === token ? entry.held : undefined
@@ -285,7 +284,10 @@ export const make: (
       const record = bounded(held.record)
       const now = clock.currentTimeMillisUnsafe()
       return Lifetime.isLive(record, now)
-        ? Effect.mapEager(isLive({ key, record }, now), (live) => found(key, record, live, now))
+        ? Effect.mapEager(
+          revocations.isRevoked(revocable({ key, record })),
+          (revoked) => found(key, record, !revoked, now)
+        )
         : Effect.succeed(over(key))
     })
 

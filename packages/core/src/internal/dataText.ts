@@ -24,7 +24,7 @@ export const make = <A>(
   const encode = Schema.encodeExit(Schema.toCodecJson(schema))
   // Without transformations, data that became plain JSON unchanged is what that JSON is decoded to.
   const direct = SchemaAST.toType(schema.ast) === schema.ast
-  const writeFields = StructFields.make(schema)
+  const writeFields = direct ? StructFields.make(schema) : undefined
   return (data, before) => {
     // Encoding runs the application's code, and data may be nested too deep: whatever is thrown is an outcome.
     try {

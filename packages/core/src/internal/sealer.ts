@@ -2,7 +2,6 @@ import * as Clock from "effect/Clock"
 import * as Mac from "effect/crypto/Mac"
 import * as SecureRandom from "effect/crypto/SecureRandom"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import { KeyRing } from "../KeyRing.ts"
 import * as SealedFormat from "../SealedFormat.ts"
 import { SessionConfig } from "../SessionConfig.ts"
@@ -74,8 +73,6 @@ const samePrefix = (a: Uint8Array, b: Uint8Array): boolean => {
 }
 
 const nameOf = (sealed: Uint8Array): string => String.fromCharCode(...sealed.subarray(0, SealedFormat.prefixLength))
-
-const isOver = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)
 
 const die = (message: string) => Effect.die(new TypeError(message))
 
@@ -201,9 +198,7 @@ export const make: (
     const sealNow = (context: SealedFormat.SealContext, plaintext: Uint8Array): Uint8Array | undefined => {
       if (sealing === undefined || sealing.seals >= limit) return undefined
       const nonce = nextOfDraw()
-      if (nonce === undefined) return undefined
-      const sealed = sealWith(nonce, context, plaintext, allocate)
-      return isOver(sealed) && Exit.isSuccess(sealed) ? sealed.value : undefined
+      return nonce && AtOnce.valueOf(sealWith(nonce, context, plaintext, allocate))
     }
 
     // Keys of other salts that opened something, the most recently used last. A hostile salt gets no entry.

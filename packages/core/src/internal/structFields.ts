@@ -40,11 +40,10 @@ const staysMissing = (name: string, type: SchemaAST.AST): boolean => {
   return Exit.isSuccess(exit) && JSON.stringify(exit.value) === "{}"
 }
 
-/** How to write what a schema describes, if it is a struct whose fields are written as they are and checked each on its own. */
+/** How to write what a schema without transformations describes, if it is a struct whose fields are checked each on its own. */
 export const make = <A>(schema: Schema.Codec<A, unknown>): Write<A> | undefined => {
   const { ast } = schema
-  if (!SchemaAST.isObjects(ast) || SchemaAST.toType(ast) !== ast) return undefined
-  if (ast.checks !== undefined || ast.indexSignatures.length > 0) return undefined
+  if (!SchemaAST.isObjects(ast) || ast.checks !== undefined || ast.indexSignatures.length > 0) return undefined
   // One without fields is any value at all.
   if (ast.propertySignatures.length === 0) return undefined
   const fields: Array<Field<A>> = []
@@ -60,35 +59,36 @@ export const make = <A>(schema: Schema.Codec<A, unknown>): Write<A> | undefined 
     })
   }
 
+  const someMayMiss = fields.some(({ optional }) => optional)
   return function write(data, before) {
     if (typeof data !== "object" || data === null || !isPlain(data)) return undefined
     const texts = new Array<string | undefined>(fields.length)
     const copy: Partial<A> = before === undefined ? {} : { ...before.data }
     let exact = true
-    let missing = 0
     for (let i = 0; i < fields.length; i++) {
       const { encode, label, name, optional } = fields[i]
       const value = data[name]
-      if (value === undefined) {
-        if (!optional || Object.hasOwn(data, name)) return undefined
-        if (before?.texts[i] !== undefined) return write(data, undefined)
-        missing++
-      } else if (before !== undefined && value === before.data[name]) {
-        texts[i] = before.texts[i]
-      } else {
-        // In the order of the schema, as it is read.
-        if (before !== undefined && before.texts[i] === undefined) return write(data, undefined)
-        const exit = encode(value)
-        if (Exit.isFailure(exit)) return undefined
-        const text = JSON.stringify(exit.value)
-        if (text === undefined) return undefined
-        texts[i] = label + text
-        if (!faithful(exit.value, value)) exact = false
-        // Equal in all parts.
-        else if (exact) copy[name] = exit.value as A[keyof A]
+      const missing = value === undefined
+      if (missing && (!optional || Object.hasOwn(data, name))) return undefined
+      if (before !== undefined) {
+        // Where a field comes or goes, all are written anew: in the order of the schema, as they are read.
+        if (missing !== (before.texts[i] === undefined)) return write(data, undefined)
+        if (value === before.data[name]) {
+          texts[i] = before.texts[i]
+          continue
+        }
       }
+      if (missing) continue
+      const exit = encode(value)
+      if (Exit.isFailure(exit)) return undefined
+      const text = JSON.stringify(exit.value)
+      if (text === undefined) return undefined
+      texts[i] = label + text
+      if (!faithful(exit.value, value)) exact = false
+      // Equal in all parts.
+      else if (exact) copy[name] = exit.value as A[keyof A]
     }
-    const present = missing === 0 ? texts : texts.filter((text) => text !== undefined)
+    const present = someMayMiss ? texts.filter((text) => text !== undefined) : texts
     return {
       text: `{${present.join(",")}}`,
       // Every field is there, or may be missing.

@@ -338,7 +338,8 @@ export class ResponseGate {
 
   private uncover(): void {
     const response = this.#response
-    const changers = this.#changers ?? changersOf(response)
+    const changers = this.#changers
+    if (changers === undefined) return
     // What others have put upon it meanwhile is theirs.
     if (response.setHeader === tooLate) response.setHeader = changers.setHeader
     if (response.appendHeader === tooLate) response.appendHeader = changers.appendHeader
