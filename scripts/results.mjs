@@ -1,15 +1,32 @@
 /**
- * Prints `N passed, N failed` from vitest's JSON report, for CI: `node scripts/results.mjs <report> <status of the run>`.
+ * Prints what failed and `N passed, N failed` from vitest's JSON report, for CI:
+ * `node scripts/results.mjs <report> <status of the run>`.
  *
+ * The names come last, with the message's first lines, because the end of a log is what everybody keeps.
  * A run that failed has at least one failure, also when it ended before a test did, or outside of one.
  */
 import { existsSync, readFileSync } from "node:fs"
+import { relative } from "node:path"
+import { stripVTControlCharacters } from "node:util"
 
 const [report, status] = process.argv.slice(2)
-const { numFailedTests, numPassedTests, success } = existsSync(report)
+const { numFailedTests, numPassedTests, success, testResults } = existsSync(report)
   ? JSON.parse(readFileSync(report, "utf8"))
-  : { numFailedTests: 0, numPassedTests: 0, success: false }
+  : { numFailedTests: 0, numPassedTests: 0, success: false, testResults: [] }
 const failed = success && status === "0" ? numFailedTests : Math.max(numFailedTests, 1)
 
-console.log(`${numPassedTests} passed, ${failed} failed`)
+/** The first lines of a failure, without colours. */
+const summary = (message) => stripVTControlCharacters(message).split("\n").slice(0, 12).join("\n    ")
+
+for (const { assertionResults, message, name } of testResults) {
+  const failures = assertionResults.filter(({ status }) => status === "failed")
+  for (const { failureMessages, fullName } of failures) {
+    console.log(`\n${relative(process.cwd(), name)}: ${fullName}`)
+    for (const text of failureMessages) console.log(`    ${summary(text)}`)
+  }
+  // A file that could not be loaded has no tests.
+  if (failures.length === 0 && message) console.log(`\n${relative(process.cwd(), name)}\n    ${summary(message)}`)
+}
+
+console.log(`\n${numPassedTests} passed, ${failed} failed`)
 process.exit(failed === 0 ? 0 : 1)
