@@ -11,7 +11,6 @@ import * as CryptoNode from "@effect-session/core/CryptoNode"
 import { assert } from "@effect/vitest"
 import { Cause, Context, Effect, Exit, Layer, Redacted } from "effect"
 import { randomBytes } from "node:crypto"
-import { monitorEventLoopDelay } from "node:perf_hooks"
 import * as RedisClient from "../src/RedisClient.ts"
 import * as RedisStore from "../src/RedisStore.ts"
 import type { RedisCluster } from "../test/RedisCluster.ts"
@@ -32,19 +31,6 @@ export const commandTimeout = 400
 
 /** What a machine that does other work at the same time may add to a time limit. */
 export const slack = 600
-
-/** The longest, so far, that this process has waited for its turn, in milliseconds. */
-export const longestPause = Effect.map(
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const delay = monitorEventLoopDelay({ resolution: 10 })
-      delay.enable()
-      return delay
-    }),
-    (delay) => Effect.sync(() => delay.disable())
-  ),
-  (delay) => () => delay.max / 1e6
-)
 
 export const clientOptions = {
   commandTimeout,

@@ -2,6 +2,7 @@ import { Session, SessionManager } from "@effect-session/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Schema } from "effect"
 import * as RedisClient from "../src/RedisClient.ts"
+import * as LongestPause from "../test/LongestPause.ts"
 import * as RedisServer from "../test/RedisServer.ts"
 import * as Lab from "./Lab.ts"
 
@@ -32,7 +33,7 @@ describe(`fifty signed-in clients through ${browsing.outage / 1000} seconds of a
       `${outage.name}: nobody is logged out, every answer comes in time, and all are served within 2 seconds`,
       () =>
         Effect.gen(function*() {
-          const pause = yield* Lab.longestPause
+          const pause = yield* LongestPause.make
           const server = yield* RedisServer.make(...Lab.durable)
           const services = yield* Layer.build(
             Lab.resilientOver(RedisClient.layer({ url: server.url, maxReconnectDelay: "500 millis" }))
