@@ -15,6 +15,7 @@ import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import type * as Layer from "effect/Layer"
 import * as Prefetch from "./internal/prefetch.ts"
+import * as RequestHeader from "./internal/requestHeader.ts"
 import * as RouteMarks from "./internal/routeMarks.ts"
 
 /**
@@ -134,7 +135,11 @@ export const isPassive = (request: HttpServerRequest.HttpServerRequest): boolean
  * @since 0.1.0
  */
 export const of = (request: HttpServerRequest.HttpServerRequest): RequestClass =>
-  isPassive(request) ? "passive" : isPrefetch(request.headers) ? "prefetch" : "active"
+  isPassive(request)
+    ? "passive"
+    : Prefetch.isPrefetch((name) => RequestHeader.of(request, name))
+    ? "prefetch"
+    : "active"
 
 /**
  * Whether a request counts as activity.

@@ -52,6 +52,7 @@ import * as Option from "effect/Option"
 import type * as Types from "effect/Types"
 import { Incoming } from "./internal/incoming.ts"
 import * as RequestCookie from "./internal/requestCookie.ts"
+import * as RequestHeader from "./internal/requestHeader.ts"
 import * as ResponseHead from "./internal/responseHead.ts"
 import * as RouteMarks from "./internal/routeMarks.ts"
 import * as Siblings from "./internal/siblings.ts"
@@ -223,12 +224,12 @@ export const make = <Self, A>(
     // Without being asked: then the client has to get the new id.
     const renews = settings.renewalInterval !== undefined || settings.binding?.policy === "renew"
     const clientOf = (request: HttpServerRequest.HttpServerRequest) => () => ({
-      agent: request.headers["user-agent"]?.slice(0, 256),
+      agent: RequestHeader.of(request, "user-agent")?.slice(0, 256),
       address: Option.getOrUndefined(request.remoteAddress)
     })
 
     const bindingOf = (request: HttpServerRequest.HttpServerRequest) => () => ({
-      agent: request.headers["user-agent"],
+      agent: RequestHeader.of(request, "user-agent"),
       address: Option.getOrUndefined(request.remoteAddress)
     })
 
@@ -238,7 +239,7 @@ export const make = <Self, A>(
       change: SessionManager.TokenChange,
       others: ReadonlyArray<string> = none
     ): HttpServerResponse.HttpServerResponse => {
-      const own = cookie.lines(change, request.headers["cookie"])
+      const own = cookie.lines(change, RequestHeader.of(request, "cookie"))
       const lines = others.length === 0 ? own : [...own, ...others]
       if (lines.length > 0) {
         const { cookies, failed } = Siblings.of(request)
@@ -300,11 +301,11 @@ export const make = <Self, A>(
         const binding = settings.binding === undefined ? undefined : bindingOf(request)
         const incoming = new Incoming(request, cookie, client, binding)
         const session = manager.open(incoming)
-        const move = mover?.(session, request.headers["cookie"])
+        const move = mover?.(session, RequestHeader.of(request, "cookie"))
         const outer = fiber.context
         const inner = Context.add(outer, tag, move?.session ?? session)
         fiber.setContext(
-          renews && request.headers["upgrade"] !== undefined
+          renews && RequestHeader.of(request, "upgrade") !== undefined
             ? Context.add(inner, HttpServerRequest.HttpServerRequest, incoming.upgradable())
             : inner
         )

@@ -17,6 +17,7 @@ import * as AtOnce from "./atOnce.ts"
 import * as canonicalBase64 from "./canonicalBase64.ts"
 import { Generations } from "./generations.ts"
 import * as recordCodec from "./recordCodec.ts"
+import { Ring } from "./ring.ts"
 
 const context = (place: string) => ({ purpose: "cookie", place, key: "" })
 
@@ -74,12 +75,11 @@ export const make: (
 
   // What a client has sent it sends again. What it was given is mostly replaced soon, or not heard of for a while: of
   // that only the last is kept, else all of it would be garbage by the time it is dropped, and old.
-  const memory = (capacity: number) =>
-    new Generations<{ readonly token: string; readonly held: recordCodec.Held }>(capacity, maxCharacters)
-  const presented = memory(remembered)
-  const issued = memory(Math.min(remembered, rememberedIssues))
-  const remember = (memory: typeof presented, token: string, held: recordCodec.Held) =>
-    memory.set(tail(token), { token, held }, token.length)
+  const presented = new Generations<{ readonly token: string; readonly held: recordCodec.Held }>(
+    remembered,
+    maxCharacters
+  )
+  const issued = new Ring<recordCodec.Held>(Math.min(remembered, rememberedIssues), maxCharacters / rememberedIssues)
 
   // An epoch is remembered for so long: a session that lived longer could outlive its revocation.
   const bounded = (record: SessionRecord): SessionRecord => {
@@ -89,9 +89,8 @@ export const make: (
   }
 
   const recall = (token: string): recordCodec.Held | undefined => {
-    const name = tail(token)
-    const entry = presented.get(name) ?? issued.get(name)
-    return entry !== undefined && entry.token === token ? entry.held : undefined
+    const entry = presented.get(tail(token))
+    return entry !== undefined && entry.token === token ? entry.held : issued.get(token)
   }
 
   const open = (token: string): Effect.Effect<recordCodec.Held | undefined> => {
@@ -102,8 +101,11 @@ export const make: (
     if (sealed === undefined) return Effect.undefined
     return Effect.mapEager(crypto.open(place, sealed), (opened) => {
       const held = opened && recordCodec.decode(opened.plaintext)
-      // Encoded anew: a text cut out of a header would keep the whole header.
-      if (held !== undefined) remember(presented, canonicalBase64.encode(sealed), held)
+      if (held !== undefined) {
+        // Encoded anew: a text cut out of a header would keep the whole header.
+        const own = canonicalBase64.encode(sealed)
+        presented.set(tail(own), { token: own, held }, own.length)
+      }
       return held
     })
   }
@@ -112,7 +114,7 @@ export const make: (
     const actual = canonicalBase64.encodedLength(sealed.length)
     if (actual > maxToken) return { _tag: "TooLarge", actual, maximum: maxToken }
     const token = canonicalBase64.encode(sealed)
-    remember(issued, token, { key, record: own(record) })
+    issued.set(token, new recordCodec.Held(key, own(record)))
     return { _tag: "Stored", token, key, record, evicted: noEvictions }
   }
 

@@ -16,13 +16,18 @@ import type { SessionRecord } from "../SessionStore.ts"
 import { Slab } from "./slab.ts"
 
 /**
- * A session as its token holds it.
+ * A session as its token holds it. A class, as entries of `Generations` are.
  *
  * @internal
  */
-export interface Held {
+export class Held {
   readonly key: string
   readonly record: SessionRecord
+
+  constructor(key: string, record: SessionRecord) {
+    this.key = key
+    this.record = record
+  }
 }
 
 const version = 1
@@ -98,19 +103,16 @@ export const decode = (plaintext: Uint8Array): Held | undefined => {
     ? new Uint8Array(plaintext.subarray(end + 1))
     : undefined
   if (payload === undefined) return undefined
-  return {
-    key,
-    record: {
-      version: revision,
-      createdAt,
-      issuedAt: createdAt + issued,
-      authenticatedAt: authenticated === null ? undefined : createdAt + authenticated,
-      lastSeenAt,
-      idleTimeout,
-      expiresAt: createdAt + lifetime,
-      subject: subject === null ? undefined : subject,
-      format,
-      payload
-    }
-  }
+  return new Held(key, {
+    version: revision,
+    createdAt,
+    issuedAt: createdAt + issued,
+    authenticatedAt: authenticated === null ? undefined : createdAt + authenticated,
+    lastSeenAt,
+    idleTimeout,
+    expiresAt: createdAt + lifetime,
+    subject: subject === null ? undefined : subject,
+    format,
+    payload
+  })
 }

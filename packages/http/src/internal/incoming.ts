@@ -1,8 +1,9 @@
 import type * as SessionManager from "@effect-session/core/SessionManager"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
-import * as RequestClass from "../RequestClass.ts"
+import * as Prefetch from "./prefetch.ts"
 import { Presented } from "./presented.ts"
 import type * as RequestCookie from "./requestCookie.ts"
+import * as RequestHeader from "./requestHeader.ts"
 import * as RouteMarks from "./routeMarks.ts"
 import * as Upgradable from "./upgradable.ts"
 
@@ -23,11 +24,11 @@ export class Incoming extends Presented {
   }
 
   protected get header(): string | undefined {
-    return this.#request.headers["cookie"]
+    return RequestHeader.of(this.#request, "cookie")
   }
 
   get active(): boolean {
-    this.#prefetch ??= RequestClass.isPrefetch(this.#request.headers)
+    this.#prefetch ??= Prefetch.isPrefetch((name) => RequestHeader.of(this.#request, name))
     return !this.#prefetch && !this.marks.passive
   }
 
