@@ -12,6 +12,7 @@
  */
 import type { Crypto } from "@effect-session/core/Crypto"
 import { RedisClient, type TlsOptions } from "@effect-session/redis/RedisClient"
+import * as RedisSubscription from "@effect-session/redis/RedisSubscription"
 import * as Config from "effect/Config"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -19,10 +20,9 @@ import * as Effect from "effect/Effect"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import * as Subscriber from "./internal/redisSubscriber.ts"
 import {
   defaultChannel,
   Invalidation,
@@ -98,13 +98,8 @@ export const make = (
   const channel = options.channel ?? defaultChannel
   const subscribeTimeout = millis("subscribeTimeout", options.subscribeTimeout ?? "5 seconds")
   const timeout = millis("connectTimeout", options.connectTimeout ?? "1 second")
-  const tls = options.tls === undefined ? undefined : {
-    ca: options.tls.ca,
-    cert: options.tls.cert,
-    key: options.tls.key === undefined ? undefined : Redacted.value(options.tls.key)
-  }
-  const seeds = options.urls.map((url) => Subscriber.parse(url, tls))
-  if (seeds.length === 0 || seeds.includes(undefined)) {
+  const { tls, urls } = options
+  if (urls.length === 0 || !urls.every(RedisSubscription.isUrl)) {
     throw new RangeError("RedisInvalidation: urls must be urls of Redis servers, at least one")
   }
   const channelOptions = { ...options, heartbeat: options.heartbeat ?? "1 second", channel }
@@ -113,7 +108,7 @@ export const make = (
   return Effect.gen(function*() {
     const client = yield* RedisClient
     const sharded = client.clustered
-    if (!sharded && seeds.length > 1) {
+    if (!sharded && urls.length > 1) {
       return yield* Effect.die(
         new RangeError("RedisInvalidation: the RedisClient is of one server, and several urls are given")
       )
@@ -132,7 +127,7 @@ export const make = (
       channelOptions
     )
     const ready = yield* Deferred.make<void>()
-    yield* Effect.forkScoped(listening(node.receiver, seeds, { channel, sharded, timeout }, renewal, ready))
+    yield* Effect.forkScoped(listening(node.receiver, urls, { channel, sharded, timeout, tls }, renewal, ready))
     const waited = yield* Effect.timeoutOption(Deferred.await(ready), subscribeTimeout)
     if (waited._tag === "None" && options.onUnavailableAtStart !== "continue") {
       return yield* Effect.fail(new InvalidationError({ reason: new SubscribeTimeout() }))
@@ -144,20 +139,19 @@ export const make = (
 // Subscribes, and again when that has come to an end.
 const listening = Effect.fnUntraced(function*(
   receiver: Receiver,
-  seeds: ReadonlyArray<Subscriber.Address | undefined>,
-  settings: Omit<Subscriber.Settings, "onFrame">,
+  urls: Options["urls"],
+  settings: Omit<RedisSubscription.Options, "onMessage">,
   renewal: Latch.Latch,
   ready: Deferred.Deferred<void>
 ) {
-  const candidates = seeds.filter((seed) => seed !== undefined)
-  let turn = yield* Random.nextIntBetween(0, candidates.length - 1)
+  let turn = yield* Random.nextIntBetween(0, urls.length - 1)
   let moves = 0
   let failures = 0
-  let target: Subscriber.Address | undefined
+  let target: Redacted.Redacted<string> | undefined
 
-  const life = (address: Subscriber.Address) =>
+  const life = (url: Redacted.Redacted<string>) =>
     Effect.scoped(Effect.gen(function*() {
-      const subscription = yield* Subscriber.open(address, { ...settings, onFrame: receiver.accept })
+      const subscription = yield* RedisSubscription.open(url, { ...settings, onMessage: receiver.accept })
       renewal.closeUnsafe()
       failures = 0
       moves = 0
@@ -171,12 +165,11 @@ const listening = Effect.fnUntraced(function*(
     )
 
   while (true) {
-    const address = target ?? candidates[turn++ % candidates.length]
-    const reason = yield* life(address)
+    const reason = yield* life(target ?? urls[turn++ % urls.length])
     target = undefined
     if (reason?._tag === "Moved" && moves < maxMoves) {
       moves++
-      target = reason.to
+      target = reason.url
       continue
     }
     moves = 0

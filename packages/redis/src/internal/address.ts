@@ -59,6 +59,15 @@ export const parseAll = (
 /** Another server, which takes the same user and password. */
 export const at = (address: Address, host: string, port: number): Address => ({ ...address, host, port })
 
+/** The url of a server, as {@link parse} reads it. */
+export const urlOf = ({ database, host, password, port, tls, username }: Address): Redacted.Redacted<string> => {
+  const user = password === undefined
+    ? ""
+    : `${encodeURIComponent(username ?? "")}:${encodeURIComponent(password)}@`
+  const name = isIP(host) === 6 ? `[${host}]` : host
+  return Redacted.make(`${tls === undefined ? "redis" : "rediss"}://${user}${name}:${port}/${database}`)
+}
+
 export const keyOf = ({ host, port }: { readonly host: string; readonly port: number }): string => `${host}:${port}`
 
 /** What the handshake needs to know of the name, which the certificate must carry. */

@@ -13,6 +13,7 @@ import type * as Scope from "effect/Scope"
 import { type RedisErrorReason, table } from "../RedisError.ts"
 import { type Address, at, keyOf } from "./address.ts"
 import * as Connection from "./connection.ts"
+import type * as Driver from "./driver.ts"
 import * as Link from "./link.ts"
 import * as Slot from "./slot.ts"
 
@@ -45,7 +46,7 @@ export interface Cluster {
 }
 
 export interface Options {
-  readonly timeouts: Connection.Timeouts
+  readonly timeouts: Driver.Timeouts
   readonly maxDelay: number
   readonly attempted: (failure: RedisErrorReason | undefined) => void
 }

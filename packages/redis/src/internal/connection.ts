@@ -5,18 +5,12 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { Command, Redis } from "ioredis"
+import { Command } from "ioredis"
 import { classify, type RedisErrorReason, table } from "../RedisError.ts"
-import { type Address, tlsOf } from "./address.ts"
+import type { Address } from "./address.ts"
 import { commandOf } from "./command.ts"
 import * as Deadlines from "./deadlines.ts"
-
-export interface Timeouts {
-  /** Milliseconds from a command to its reply. */
-  readonly command: number
-  /** Milliseconds to the end of the TCP and TLS handshake. */
-  readonly connect: number
-}
+import * as Driver from "./driver.ts"
 
 export interface Connection {
   readonly address: Address
@@ -37,54 +31,16 @@ export const blockingTime = (name: string, args: ReadonlyArray<string | Buffer>)
   return time === 0 ? Number.POSITIVE_INFINITY : time ?? 0
 }
 
-const connect = (address: Address, timeouts: Timeouts): Redis => {
-  const tls = tlsOf(address)
-  return new Redis({
-    host: address.host,
-    port: address.port,
-    db: address.database,
-    username: address.username,
-    password: address.password,
-    ...tls === undefined ? {} : { tls },
-    // RESP2 needs no handshake, and the pushes of RESP3 would be dropped anyway.
-    protocol: 2,
-    disableClientInfo: true,
-    lazyConnect: true,
-    connectTimeout: timeouts.connect,
-    commandTimeout: timeouts.command,
-    // A silent connection is replaced: a failover behind a frozen server is noticed.
-    socketTimeout: Math.ceil(timeouts.command * 1.5),
-    // Half-closing waits for a peer that may be frozen.
-    disconnectTimeout: 0,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    autoResubscribe: false,
-    maxRetriesPerRequest: 0,
-    retryStrategy: null,
-    // Its timer outlives the connection, it needs the right to INFO, and it hides LOADING.
-    enableReadyCheck: false,
-    // The server became a replica: whoever is master now is found by connecting again.
-    reconnectOnError: (error) => error.message.startsWith("READONLY ")
-  })
-}
-
-const close = (client: Redis): Effect.Effect<void> =>
-  Effect.callback((resume) => {
-    if (client.status === "end") return resume(Effect.void)
-    client.once("end", () => resume(Effect.void))
-    client.disconnect()
-  })
-
-const attempt = <A>(call: () => Promise<A>): Effect.Effect<A, RedisErrorReason> =>
-  Effect.tryPromise({ try: call, catch: classify })
-
 /** Sends a command and waits for its reply, for questions that the client asks itself. */
 export const ask = (
   submit: Connection["submit"],
   name: string,
   ...args: ReadonlyArray<string>
 ): Effect.Effect<unknown, RedisErrorReason> =>
-  attempt(() => submit(commandOf(name, args)) ?? Promise.reject(new Error("Connection is closed.")))
+  Effect.tryPromise({
+    try: () => submit(commandOf(name, args)) ?? Promise.reject(new Error("Connection is closed.")),
+    catch: classify
+  })
 
 // A server that answers at all is connected; its refusals belong to the commands that meet them.
 const unusable = (reason: RedisErrorReason): boolean =>
@@ -93,24 +49,19 @@ const unusable = (reason: RedisErrorReason): boolean =>
 /** Opens a connection and waits until the server has answered on it. */
 export const open: (
   address: Address,
-  timeouts: Timeouts,
+  timeouts: Driver.Timeouts,
   options?: {
     /** Whether commands may take longer than others; whoever sends them sees to their time limit. */
     readonly blocking?: boolean | undefined
   }
 ) => Effect.Effect<Connection, RedisErrorReason, Scope.Scope> = Effect.fnUntraced(
   function*(address, timeouts, options) {
-    let failure: RedisErrorReason | undefined
-    const client = yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        const client = connect(address, timeouts)
-        client.on("error", (cause) => {
-          failure = classify(cause)
-        })
-        return client
-      }),
-      close
-    )
+    const { client, connect, failure } = yield* Driver.make(address, timeouts, {
+      // A silent connection is replaced: a failover behind a frozen server is noticed.
+      socketTimeout: Math.ceil(timeouts.command * 1.5),
+      // The server became a replica: whoever is master now is found by connecting again.
+      reconnectOnError: (error) => error.message.startsWith("READONLY ")
+    })
     const deadlines = options?.blocking === true ? undefined : Deadlines.make(yield* Clock.Clock, timeouts.command)
     // All that is sent in one turn of the event loop leaves in one write, texts as one text. Where replies are still to
     // come, the turn includes what came in on other sockets: a busy server writes once for all the requests that it found
@@ -163,12 +114,9 @@ export const open: (
       if (++taken === half) flush()
       return command.promise
     }
-    // The error event knows more than the rejection. It also tells of a database that could not be
-    // selected, and the driver would go on with the wrong one.
-    yield* attempt(() => client.connect()).pipe(Effect.mapError((reason) => failure ?? reason))
-    if (failure !== undefined) return yield* Effect.fail(failure)
+    yield* connect
     yield* ask(submit, "PING").pipe(
-      Effect.catch((reason) => unusable(reason) ? Effect.fail(failure ?? reason) : Effect.void)
+      Effect.catch((reason) => unusable(reason) ? Effect.fail(failure() ?? reason) : Effect.void)
     )
     // The driver's timers, one for each command, are for the handshake only.
     delete client.options.commandTimeout
@@ -179,7 +127,7 @@ export const open: (
       isOpen: () => client.status === "ready",
       submit,
       closed: Effect.callback((resume) => {
-        const ended = () => resume(Effect.succeed(failure ?? table.ConnectionLost))
+        const ended = () => resume(Effect.succeed(failure() ?? table.ConnectionLost))
         if (client.status === "end") return ended()
         client.once("end", ended)
         return Effect.sync(() => client.off("end", ended))

@@ -9,13 +9,14 @@ import { RedisError, type RedisErrorReason, table } from "../RedisError.ts"
 import { type Address, keyOf } from "./address.ts"
 import { toBytes } from "./command.ts"
 import * as Connection from "./connection.ts"
+import type * as Driver from "./driver.ts"
 import * as Sender from "./sender.ts"
 
 export interface Options {
   readonly size: number
   /** Milliseconds to wait for a connection that others use. */
   readonly checkoutTimeout: number
-  readonly timeouts: Connection.Timeouts
+  readonly timeouts: Driver.Timeouts
 }
 
 export interface Pool {

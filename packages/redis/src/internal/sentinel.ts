@@ -11,6 +11,7 @@ import * as Scope from "effect/Scope"
 import { type RedisErrorReason, table } from "../RedisError.ts"
 import { type Address, at, keyOf } from "./address.ts"
 import * as Connection from "./connection.ts"
+import type * as Driver from "./driver.ts"
 import type { Source } from "./link.ts"
 
 interface Answer {
@@ -37,7 +38,7 @@ const isMaster = (reply: unknown) => Array.isArray(reply) && String(reply[0]) ==
 export const make: (
   sentinels: ReadonlyArray<Address>,
   master: Address,
-  timeouts: Connection.Timeouts
+  timeouts: Driver.Timeouts
 ) => Effect.Effect<Source, never, Scope.Scope> = Effect.fnUntraced(function*(sentinels, master, timeouts) {
   const answers = new Map<Address, Answer>()
   const failures = new Map<Address, RedisErrorReason>()
