@@ -18,15 +18,21 @@ const failed = success && status === "0" ? numFailedTests : Math.max(numFailedTe
 /** The first lines of a failure, without colours. */
 const summary = (message) => stripVTControlCharacters(message).split("\n").slice(0, 12).join("\n    ")
 
-for (const { assertionResults, message, name } of testResults) {
-  const failures = assertionResults.filter(({ status }) => status === "failed")
-  for (const { failureMessages, fullName } of failures) {
-    console.log(`\n${relative(process.cwd(), name)}: ${fullName}`)
-    for (const text of failureMessages) console.log(`    ${summary(text)}`)
-  }
-  // A file that could not be loaded has no tests.
-  if (failures.length === 0 && message) console.log(`\n${relative(process.cwd(), name)}\n    ${summary(message)}`)
+let named = 0
+const tell = (name, texts) => {
+  named++
+  console.log(`\n${name}`)
+  for (const text of texts) console.log(`    ${summary(text)}`)
 }
+
+for (const { assertionResults, message, name, status } of testResults) {
+  const file = relative(process.cwd(), name)
+  const failures = assertionResults.filter(({ status }) => status === "failed")
+  for (const { failureMessages, fullName } of failures) tell(`${file}: ${fullName}`, failureMessages)
+  // A file that could not be loaded, and one whose hooks have failed.
+  if (failures.length === 0 && status === "failed") tell(file, [message || "failed outside of its tests, see above"])
+}
+if (failed > named) console.log("\nSomething failed outside of every test, or before them; see above.")
 
 console.log(`\n${numPassedTests} passed, ${failed} failed`)
 process.exit(failed === 0 ? 0 : 1)

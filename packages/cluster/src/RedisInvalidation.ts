@@ -58,10 +58,13 @@ export interface Options extends ChannelOptions {
   readonly onUnavailableAtStart?: "fail" | "continue" | undefined
 }
 
+// The longest that a timer waits.
+const longest = 2 ** 31 - 1
+
 const millis = (name: string, input: Duration.Input): number => {
   const value = Duration.toMillis(Duration.fromInputUnsafe(input))
-  if (!(value >= 1 && Number.isFinite(value))) {
-    throw new RangeError(`RedisInvalidation: ${name} must be finite and at least 1 millisecond, got ${value}`)
+  if (!(value >= 1 && value <= longest)) {
+    throw new RangeError(`RedisInvalidation: ${name} must be from 1 to ${longest} milliseconds, got ${value}`)
   }
   return value
 }
@@ -84,7 +87,7 @@ const longestDelay = 1000
  * **Gotchas**
  *
  * Throws a `RangeError` for options that `Invalidation.make` refuses, for times
- * below 1 millisecond, and without a valid url. Several urls are the nodes of a
+ * below 1 millisecond or above 24 days, and without a valid url. Several urls are the nodes of a
  * cluster, and one that is not one of them is of no use: with a `RedisClient` of
  * one server name that server alone, else the effect dies.
  *

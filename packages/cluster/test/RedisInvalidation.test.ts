@@ -146,7 +146,7 @@ describe("on one server", () => {
         const pause = yield* LongestPause.make
         for (const connection of proxy.connections()) yield* connection.follow(plan)
         const took = yield* until("b knows", Effect.sync(() => b.trustUnsafe() === 0))
-        assert.isAtMost(took, 2 * heartbeat + 50 + 2 * pause())
+        assert.isAtMost(took, 2 * heartbeat + 50 + 2 * (yield* pause))
         yield* trusted(b)
         assert.isAtLeast(proxy.connections().length, 2)
         assert.strictEqual(a.trustUnsafe(), Infinity)

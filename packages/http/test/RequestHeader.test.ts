@@ -103,17 +103,20 @@ describe("a header of a request", () => {
       const client = yield* transports["Node server"](
         Layer.mergeAll(
           HttpRouter.add("GET", "/login", login),
-          ...["/mine", "/none", "/hidden", "/read"].map((path) =>
+          ...["/mine", "/none", "/hidden", "/own", "/read"].map((path) =>
             HttpRouter.add(
               "GET",
               path as `/${string}`,
               Effect.gen(function*() {
                 const request = yield* HttpServerRequest.HttpServerRequest
                 if (path === "/read") assert.isDefined(request.headers["cookie"])
+                if (path === "/own") Object.defineProperty(request, "headers", { value: Headers.empty })
                 const other = path === "/none"
                   ? request.modify({ headers: Headers.empty })
                   : path === "/hidden"
                   ? Object.create(request, { headers: { value: Headers.empty } })
+                  : path === "/own"
+                  ? request
                   : request.modify({ url: "/elsewhere" })
                 return yield* Effect.provideService(seen, HttpServerRequest.HttpServerRequest, other)
               })
@@ -128,5 +131,6 @@ describe("a header of a request", () => {
       assert.strictEqual(yield* subjectAt("/read"), "ada")
       assert.isNull(yield* subjectAt("/none"))
       assert.isNull(yield* subjectAt("/hidden"))
+      assert.isNull(yield* subjectAt("/own"))
     }))
 })

@@ -10,12 +10,13 @@
  * @since 0.1.0
  */
 import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Address from "./internal/address.ts"
 import * as Driver from "./internal/driver.ts"
+import * as TimeLimit from "./internal/timeLimit.ts"
 import type { TlsOptions } from "./RedisClient.ts"
 import { classify, RedisError, table } from "./RedisError.ts"
 
@@ -33,7 +34,7 @@ export interface Options {
   readonly sharded?: boolean | undefined
   /** For `rediss://`. By default certificates are checked against the authorities Node knows. */
   readonly tls?: TlsOptions | undefined
-  /** Time for the handshake, and again for the subscription, 1 second by default. */
+  /** Time for the handshake, again for the password, and again for the subscription; 1 second by default. */
   readonly timeout?: Duration.Input | undefined
   /** Called with every message, from the first one on, and not after the scope has closed. Must not throw. */
   readonly onMessage: (message: string) => void
@@ -79,9 +80,10 @@ export const isUrl = (url: Redacted.Redacted<string>): boolean => Address.parse(
 
 const movedTo = (cause: unknown, from: Address.Address): Moved | undefined => {
   const [, host, port] = cause instanceof Error ? /^MOVED \d+ (.*):(\d+)$/.exec(cause.message) ?? [] : []
-  return port === undefined
-    ? undefined
-    : new Moved({ url: Address.urlOf(Address.at(from, host || from.host, Number(port))) })
+  if (port === undefined) return undefined
+  const url = Address.urlOf(Address.at(from, host || from.host, Number(port)))
+  // A server may not know under which name the other one is reached.
+  return isUrl(url) ? new Moved({ url }) : undefined
 }
 
 /**
@@ -93,8 +95,14 @@ const movedTo = (cause: unknown, from: Address.Address): Moved | undefined => {
  * Fails with a `RedisError` when there is no connection or no confirmation in
  * time, and with `Moved` when another server of the cluster has the slot of a
  * sharded channel. Dies with a `RangeError` for a timeout below 1 millisecond or
- * without end. The user needs the right to `SUBSCRIBE`, or `SSUBSCRIBE`, and to
+ * above 24 days. The user needs the right to `SUBSCRIBE`, or `SSUBSCRIBE`, and to
  * the channel.
+ *
+ * **Gotchas**
+ *
+ * A server that falls silent is not noticed, as long as its machine answers for
+ * it: publish something from time to time, and open another subscription when it
+ * is not heard. Messages may be lost without a trace when the connection ends.
  *
  * **Example** (Hearing until the connection ends)
  *
@@ -126,13 +134,8 @@ export const open: (
     const given = Address.parse(url, tls)
     if (given === undefined) return yield* new RedisError({ reason: table.InvalidUrl, command: undefined })
     const address = { ...given, database: 0 }
-    const limit = Duration.toMillis(Duration.fromInputUnsafe(timeout ?? "1 second"))
-    if (!(limit >= 1 && Number.isFinite(limit))) {
-      return yield* Effect.die(
-        new RangeError("RedisSubscription: timeout must be finite and at least 1 millisecond")
-      )
-    }
-    const { client, connect } = yield* Driver.make(address, { connect: limit, command: limit })
+    const limit = TimeLimit.millis("RedisSubscription: timeout", timeout ?? "1 second")
+    const { client, connect, failure } = yield* Driver.make(address, { connect: limit, command: limit })
     client.on(sharded ? "smessage" : "message", (_channel: string, message: string) => onMessage(message))
     yield* Effect.mapError(connect, (reason) => new RedisError({ reason, command: undefined }))
     let moved = false
@@ -143,7 +146,7 @@ export const open: (
       try: () => sharded ? client.ssubscribe(channel) : client.subscribe(channel),
       catch: (cause) =>
         movedTo(cause, address) ??
-          new RedisError({ reason: classify(cause), command: sharded ? "SSUBSCRIBE" : "SUBSCRIBE" })
+          new RedisError({ reason: failure() ?? classify(cause), command: sharded ? "SSUBSCRIBE" : "SUBSCRIBE" })
     })
     return {
       closed: Effect.callback((resume) => {

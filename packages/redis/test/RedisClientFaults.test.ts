@@ -91,7 +91,7 @@ describe("network", () => {
             ),
           { concurrency: "unbounded" }
         )
-        assert.isAtMost(Math.max(...durations), 550 + 2 * pause())
+        assert.isAtMost(Math.max(...durations), 550 + 2 * (yield* pause))
         yield* proxy.everywhere({})
         assert.strictEqual(String(yield* eventually(redis.send("ECHO", "back"))), "back")
       }))

@@ -84,7 +84,7 @@ describe("a subscription", () => {
       assert.deepStrictEqual(yield* refused(at("deaf:canary3@")), ["NoPermission", "SUBSCRIBE"])
       assert.deepStrictEqual(yield* refused(at("", yield* RedisServer.freePort)), ["NotConnected", undefined])
       assert.deepStrictEqual(yield* refused(Redacted.make("http://127.0.0.1")), ["InvalidUrl", undefined])
-      for (const timeout of [0, Infinity, Number.NaN]) {
+      for (const timeout of [0, Infinity, Number.NaN, 2 ** 31]) {
         const exit = yield* Effect.exit(Effect.scoped(heardBy(server.url, { timeout })))
         assert.isTrue(Exit.hasDies(exit), String(timeout))
       }

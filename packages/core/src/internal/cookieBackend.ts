@@ -103,8 +103,8 @@ export const make: (
       const held = opened && recordCodec.decode(opened.plaintext)
       if (held !== undefined) {
         // Encoded anew: a text cut out of a header would keep the whole header.
-        const own = canonicalBase64.encode(sealed)
-        presented.set(tail(own), { token: own, held }, own.length)
+        const kept = canonicalBase64.encode(sealed)
+        presented.set(tail(kept), { token: kept, held }, kept.length)
       }
       return held
     })

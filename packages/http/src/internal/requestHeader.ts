@@ -14,13 +14,14 @@ const isWeb = (source: object): source is { readonly headers: Headers } =>
 /**
  * One header of a request, by its name in lower case; the same as `request.headers` has.
  *
- * That map is made of all headers when somebody first looks at it, which costs more than a session that is there: a browser
- * sends a dozen. Where a request is as it came in, the header is read where the platform has it. What was modified, or
- * stands for another request, says itself what its headers are.
+ * That map is made of all headers when somebody first looks at it, and a browser sends a dozen: it costs as much as reading
+ * a session in memory. Where a request is as it came in, the header is read where the platform has it. A request that was
+ * modified, inherits from another or has headers of its own says itself what they are. Of a `Proxy` only its target is known.
  */
 export const of = (request: Request, name: string): string | undefined => {
-  // A platform without the field, and an object that inherits from a request, which may show other headers.
-  const isUntouched = request.headersOverride === undefined && Object.hasOwn(request, "headersOverride")
+  // A platform may have no such field, and an object that inherits from a request has none of its own.
+  const isUntouched = request.headersOverride === undefined &&
+    Object.hasOwn(request, "headersOverride") && !Object.hasOwn(request, "headers")
   const { source } = request
   if (!isUntouched) return request.headers[name]
   if (isNode(source)) {

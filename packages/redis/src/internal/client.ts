@@ -1,6 +1,5 @@
 /** Puts the parts of a client together. */
 import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Command } from "ioredis"
@@ -16,14 +15,7 @@ import * as Redirection from "./redirection.ts"
 import * as Sender from "./sender.ts"
 import * as Slot from "./slot.ts"
 import * as Start from "./start.ts"
-
-const positiveMillis = (name: string, input: Duration.Input): number => {
-  const millis = Duration.toMillis(Duration.fromInputUnsafe(input))
-  if (!Number.isFinite(millis) || millis < 1) {
-    throw new RangeError(`RedisClient: ${name} must be finite and at least 1 millisecond`)
-  }
-  return millis
-}
+import * as TimeLimit from "./timeLimit.ts"
 
 export const defaults = {
   prefix: "session:",
@@ -42,7 +34,7 @@ export const settingsOf = (options: BaseOptions) => {
   if (!Number.isInteger(size) || size < 1) {
     throw new RangeError("RedisClient: dedicatedConnections must be an integer, at least 1")
   }
-  const millis = (name: Times) => positiveMillis(name, options[name] ?? defaults[name])
+  const millis = (name: Times) => TimeLimit.millis(`RedisClient: ${name}`, options[name] ?? defaults[name])
   return {
     prefix: options.prefix ?? defaults.prefix,
     timeouts: { command: millis("commandTimeout"), connect: millis("connectTimeout") },
