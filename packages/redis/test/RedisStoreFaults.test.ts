@@ -4,6 +4,7 @@ import { RedisClient, RedisError, RedisStore } from "@effect-session/redis"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Redacted, Schedule, Stream } from "effect"
 import { Redis } from "ioredis"
+import { connect } from "node:net"
 import { deflateRawSync } from "node:zlib"
 import { fromRedis } from "../src/internal/storeFault.ts"
 import * as RedisServer from "./RedisServer.ts"
@@ -190,7 +191,7 @@ layer(layerServer, { excludeTestServices: true })("RedisStore", (it) => {
       )
       const backend = Context.get(context, SessionBackend.SessionBackend)
       assert.strictEqual(backend.name, "redis")
-      const lines = yield* monitored(server.port)
+      const monitor = yield* monitored(server)
       yield* server.admin("CONFIG", "SET", "slowlog-log-slower-than", "0")
       const created = yield* backend.apply({
         _tag: "Create",
@@ -211,7 +212,7 @@ layer(layerServer, { excludeTestServices: true })("RedisStore", (it) => {
       assert.isTrue(guessed._tag === "Found" && guessed.lookup._tag === "Absent")
       const slow = JSON.stringify(yield* server.admin("SLOWLOG", "GET", "-1"))
       yield* server.admin("CONFIG", "SET", "slowlog-log-slower-than", "10000")
-      const seen = lines.join("\n")
+      const seen = yield* monitor
       assert.include(seen, created.key.slice(2), "the monitor has seen the key")
       for (const text of [seen, slow]) {
         for (const secret of [token, token.slice(4), "plain words"]) assert.notInclude(text, secret)
@@ -222,19 +223,28 @@ layer(layerServer, { excludeTestServices: true })("RedisStore", (it) => {
 
 const secret = Redacted.make("Tq8-Zr5_Kt2.Hn7+Wm4/Xc9=Vb3~Ld6^Gs1?")
 
-const monitored = Effect.fnUntraced(function*(port: number) {
-  const lines: Array<string> = []
-  yield* Effect.acquireRelease(
-    Effect.promise(async () => {
-      const own = new Redis({ port, protocol: 2 })
-      const client = await own.monitor()
-      own.disconnect()
-      client.on("monitor", (_time: string, args: ReadonlyArray<string>) => lines.push(JSON.stringify(args)))
-      return client
-    }),
-    (client) => Effect.sync(() => client.disconnect())
+/**
+ * Everything that a server is told from now on. By a connection of its own: the driver takes a command that is told of
+ * with the answer to `MONITOR` for another answer.
+ */
+const monitored = Effect.fnUntraced(function*(server: RedisServer.RedisServer) {
+  let seen = ""
+  const socket = yield* Effect.acquireRelease(
+    Effect.sync(() => connect(server.port, "127.0.0.1")),
+    (socket) => Effect.sync(() => socket.destroy())
   )
-  return lines
+  socket.setEncoding("latin1")
+  socket.on("data", (text) => seen += text)
+  socket.write("MONITOR\r\n")
+  const includes = (text: string) =>
+    RedisServer.waitUntil(`the monitor says ${text}`, 500, Effect.sync(() => seen.includes(text)))
+  yield* includes("+OK\r\n")
+  // It is told in the order in which commands are executed, and later than their clients.
+  return Effect.gen(function*() {
+    yield* server.admin("ECHO", "all before this")
+    yield* includes("all before this")
+    return seen
+  })
 })
 
 const policies = [
