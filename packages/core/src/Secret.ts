@@ -114,8 +114,12 @@ const placeholders: ReadonlyArray<RegExp> = [
   /change.?(me|this|it)|replace.?(me|this|with)|put.?your|insert.?(your|here)|your.?(own.?)?(secret|key)|fill.?me.?in/i,
   /(my|the|top|super|very|some|test|dev|session|cookie|default|shared|not.?(a|so|very)).?secret|secret.?(key|token|here)/i,
   /placeholder|example|insecure|development|do.?not.?use|password|passphrase|passw0rd|s3cr3t|letmein/i,
-  /lorem.?ipsum|correct.?horse|keyboard.?cat|qwerty|azerty|asdfgh|zxcvbn|0123456789|1234567|9876543|abcdef|deadbeef/i
+  /lorem.?ipsum|correct.?horse|keyboard.?cat|qwerty|azerty|asdfgh|zxcvbn|0123456789/i
 ]
+
+// These are made of what hexadecimal texts are made of, where they turn up by chance, once in some hundred thousand.
+const runs = /1234567|9876543|abcdef|deadbeef/i
+const hexadecimal = /^[\da-f]+$/i
 
 /** A text of which the second half, or more, repeats what came before. */
 const isPeriodic = (text: string): boolean => {
@@ -142,7 +146,7 @@ const textProblem = (kind: string, text: string, leastOctets: number, leastChara
   if (new Set(text).size < leastCharacters || isPeriodic(text) || isSequence(text)) {
     return `secrets: a ${kind} repeats few characters and can be guessed; ${howToMakeOne}`
   }
-  if (placeholders.some((pattern) => pattern.test(text))) {
+  if (placeholders.some((pattern) => pattern.test(text)) || (runs.test(text) && !hexadecimal.test(text))) {
     return `secrets: a ${kind} looks like a placeholder; ${howToMakeOne}`
   }
   return undefined

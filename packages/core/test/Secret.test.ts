@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Redacted } from "effect"
-import { randomBytes } from "node:crypto"
+import { createHash } from "node:crypto"
 import * as Secret from "../src/Secret.ts"
 import * as SessionConfig from "../src/SessionConfig.ts"
 
@@ -64,9 +64,23 @@ describe("secrets", () => {
   it("from a random source pass, in every usual encoding", () => {
     for (let i = 0; i < 2_000; i++) {
       for (const encoding of ["base64", "base64url", "hex"] as const) {
-        const secret = Redacted.make(randomBytes(32).toString(encoding))
-        assert.deepStrictEqual(Secret.problems([secret]), [])
+        const octets = createHash("sha256").update(`secret ${i}`).digest()
+        assert.deepStrictEqual(Secret.problems([Redacted.make(octets.toString(encoding))]), [])
       }
+    }
+  })
+
+  it("from a random source pass also with a word that their few characters can write", () => {
+    const random = createHash("sha256").update("secret").digest("hex")
+    for (const word of ["abcdef", "1234567", "9876543", "deadbeef", "fedcba"]) {
+      for (const text of [random + word, word + random, random.slice(0, 40) + word + random.slice(40)]) {
+        assert.deepStrictEqual(Secret.problems([Redacted.make(text)]), [], word)
+        assert.deepStrictEqual(Secret.problems([Redacted.make(text.toUpperCase())]), [], word)
+      }
+    }
+    const sixteen = "0123456789abcdef"
+    for (const text of [sixteen.repeat(2), `${sixteen}${sixteen}0`, `f${sixteen}${random.slice(0, 20)}`]) {
+      assert.lengthOf(Secret.problems([Redacted.make(text)]), 1, text)
     }
   })
 
