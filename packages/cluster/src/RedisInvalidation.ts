@@ -49,7 +49,7 @@ export interface Options extends ChannelOptions {
   readonly tls?: TlsOptions | undefined
   /** Time from the start to the confirmed subscription, 5 seconds by default. */
   readonly subscribeTimeout?: Duration.Input | undefined
-  /** Time for a handshake, and again for a subscription, 1 second by default. */
+  /** Time for a handshake, again for the password, and again for a subscription; 1 second by default. */
   readonly connectTimeout?: Duration.Input | undefined
   /**
    * What to do when the time is over at start: `fail` (default), or `continue`
@@ -87,9 +87,9 @@ const longestDelay = 1000
  * **Gotchas**
  *
  * Throws a `RangeError` for options that `Invalidation.make` refuses, for times
- * below 1 millisecond or above 24 days, and without a valid url. Several urls are the nodes of a
- * cluster, and one that is not one of them is of no use: with a `RedisClient` of
- * one server name that server alone, else the effect dies.
+ * below 1 millisecond or above 24 days, and without a valid url. Several urls are
+ * the nodes of a cluster, and one that is not one of them is of no use: with a
+ * `RedisClient` of one server name that server alone, else the effect dies.
  *
  * @stability unstable
  * @category constructors

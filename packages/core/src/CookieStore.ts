@@ -94,7 +94,7 @@ export interface Options {
   /**
    * Number of opened tokens that are kept in memory, so that the next request
    * need not open them: 4,096 by default, 0 for none. Of the tokens that were
-   * given out and not yet sent back, the last 512 at most are kept beside them.
+   * given out, the last 512 at most are kept beside them.
    * Deadlines and revocations are checked all the same.
    */
   readonly remembered?: number | undefined

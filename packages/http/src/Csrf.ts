@@ -48,6 +48,7 @@ import * as CrossOrigin from "./CrossOrigin.ts"
 import * as BufferedRequest from "./internal/bufferedRequest.ts"
 import { withoutPrefix } from "./internal/cookieName.ts"
 import * as CsrfToken from "./internal/csrfToken.ts"
+import * as RequestHeader from "./internal/requestHeader.ts"
 import * as SessionApi from "./SessionApi.ts"
 import * as SessionCookie from "./SessionCookie.ts"
 
@@ -222,7 +223,7 @@ export const make = <Self, A>(
     const scope = tag.key
 
     const visitorOf = (request: HttpServerRequest.HttpServerRequest): string | undefined => {
-      const value = SessionCookie.read(cookie, request.headers["cookie"])
+      const value = SessionCookie.read(cookie, RequestHeader.of(request, "cookie"))
       return typeof value === "string" && CsrfToken.isNonce(value) ? value : undefined
     }
 

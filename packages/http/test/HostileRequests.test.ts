@@ -1,25 +1,12 @@
 /** Whatever a client sends, over a real socket: no 5xx, no end of the server, and the next client is served. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as Net from "node:net"
 import * as v8 from "node:v8"
 import * as vm from "node:vm"
 import { type Hostile as Request, names, requests } from "./HostileRequests.ts"
 import * as Hostile from "./HostileServers.ts"
+import { exchange } from "./RawSocket.ts"
 import * as App from "./SessionApp.ts"
-
-/** Sends octets, one for each character, and returns all that comes back until the connection ends. */
-const exchange = (port: number, text: string, afterwards: (socket: Net.Socket) => void = () => {}) =>
-  Effect.callback<string>((resume) => {
-    const socket = Net.connect({ port, host: "127.0.0.1", noDelay: true })
-    const received: Array<Buffer> = []
-    socket.on("data", (bytes) => received.push(bytes))
-    // A server may refuse to read on: what it has said until then is what counts.
-    socket.on("error", () => {})
-    socket.on("close", () => resume(Effect.succeed(Buffer.concat(received).toString("latin1"))))
-    socket.write(Buffer.from(text, "latin1"), () => afterwards(socket))
-    return Effect.sync(() => socket.destroy())
-  })
 
 const send = (port: number, { bytes, unfinished = false }: Request) =>
   exchange(port, bytes, (socket) => {

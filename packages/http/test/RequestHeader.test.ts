@@ -2,8 +2,8 @@ import { SessionMiddleware } from "@effect-session/http"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { Headers, HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
-import { connect } from "node:net"
 import * as RequestHeader from "../src/internal/requestHeader.ts"
+import { exchange } from "./RawSocket.ts"
 import { backend, makeStore, show, shown, transports, UserSession, withSession } from "./SessionApp.ts"
 
 const names = ["cookie", "sec-purpose", "user-agent", "upgrade", "x-none", "constructor", "__proto__"]
@@ -20,24 +20,32 @@ const isMapMade = Effect.map(
   (request) => Reflect.get(request, "headersOverride") !== undefined
 )
 
-/** Sends octets, one per UTF-16 unit, and returns what came back. */
-const exchange = (port: number, text: string) =>
-  Effect.callback<string>((resume) => {
-    const socket = connect(port, "127.0.0.1")
-    let received = ""
-    socket.setEncoding("latin1")
-    socket.on("data", (text) => received += text)
-    socket.on("error", (error) => resume(Effect.die(error)))
-    socket.on("end", () => resume(Effect.succeed(received)))
-    socket.end(text, "latin1")
-  })
+const answerBoth = HttpRouter.add(
+  "GET",
+  "/both",
+  Effect.map(both, (seen) => HttpServerResponse.text(JSON.stringify(seen)))
+)
+
+type Request = HttpServerRequest.HttpServerRequest
+
+/** What a handler may put in the place of the request. */
+const others: Readonly<Record<string, (request: Request) => Request>> = {
+  "/mine": (request) => request.modify({ url: "/elsewhere" }),
+  "/read": (request) => {
+    assert.isDefined(request.headers["cookie"])
+    return request.modify({ url: "/elsewhere" })
+  },
+  "/none": (request) => request.modify({ headers: Headers.empty }),
+  "/hidden": (request) => Object.create(request, { headers: { value: Headers.empty } }),
+  "/own": (request) => Object.defineProperty(request, "headers", { value: Headers.empty })
+}
 
 describe("a header of a request", () => {
   for (const [name, transport] of Object.entries(transports)) {
     it.effect(`${name}: is found without a map of all headers, and is the same`, () =>
       Effect.gen(function*() {
         const app = Layer.mergeAll(
-          HttpRouter.add("GET", "/both", Effect.map(both, (seen) => HttpServerResponse.text(JSON.stringify(seen)))),
+          answerBoth,
           HttpRouter.add(
             "GET",
             "/map",
@@ -63,12 +71,7 @@ describe("a header of a request", () => {
 
   it.effect("over a socket, is the same whatever is sent", () =>
     Effect.gen(function*() {
-      const app = HttpRouter.add(
-        "GET",
-        "/both",
-        Effect.map(both, (seen) => HttpServerResponse.text(JSON.stringify(seen)))
-      )
-      const { port } = yield* transports["Node server"](withSession(app, yield* makeStore()))
+      const { port } = yield* transports["Node server"](withSession(answerBoth, yield* makeStore()))
       assert.isDefined(port)
       const cases = [
         "Cookie: a=1\r\nCookie: b=2\r\n",
@@ -103,23 +106,14 @@ describe("a header of a request", () => {
       const client = yield* transports["Node server"](
         Layer.mergeAll(
           HttpRouter.add("GET", "/login", login),
-          ...["/mine", "/none", "/hidden", "/own", "/read"].map((path) =>
+          ...Object.entries(others).map(([path, other]) =>
             HttpRouter.add(
               "GET",
               path as `/${string}`,
-              Effect.gen(function*() {
-                const request = yield* HttpServerRequest.HttpServerRequest
-                if (path === "/read") assert.isDefined(request.headers["cookie"])
-                if (path === "/own") Object.defineProperty(request, "headers", { value: Headers.empty })
-                const other = path === "/none"
-                  ? request.modify({ headers: Headers.empty })
-                  : path === "/hidden"
-                  ? Object.create(request, { headers: { value: Headers.empty } })
-                  : path === "/own"
-                  ? request
-                  : request.modify({ url: "/elsewhere" })
-                return yield* Effect.provideService(seen, HttpServerRequest.HttpServerRequest, other)
-              })
+              Effect.flatMap(
+                HttpServerRequest.HttpServerRequest,
+                (request) => Effect.provideService(seen, HttpServerRequest.HttpServerRequest, other(request))
+              )
             )
           )
         )

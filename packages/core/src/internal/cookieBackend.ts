@@ -17,7 +17,7 @@ import * as AtOnce from "./atOnce.ts"
 import * as canonicalBase64 from "./canonicalBase64.ts"
 import { Generations } from "./generations.ts"
 import * as recordCodec from "./recordCodec.ts"
-import { Ring } from "./ring.ts"
+import { Ring, tagLength } from "./ring.ts"
 
 const context = (place: string) => ({ purpose: "cookie", place, key: "" })
 
@@ -36,7 +36,7 @@ const absent: Lookup = Object.freeze({ _tag: "Absent" })
 const expired: Lookup = Object.freeze({ _tag: "Expired" })
 const untouched: Applied = Object.freeze({ _tag: "Touched", live: false })
 // The authentication tag: a shorter text to find a token by, which no two of them share.
-const tail = (token: string): string => token.slice(-22)
+const tail = (token: string): string => token.slice(-tagLength)
 
 const noEvictions: ReadonlyArray<string> = Object.freeze([])
 

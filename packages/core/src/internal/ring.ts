@@ -59,7 +59,8 @@ export class Ring<in out A> {
   }
 }
 
-const tagLength = 22
+/** Characters of an authentication tag at the end of a text. */
+export const tagLength = 22
 
 const isSame = (known: string | undefined, text: string): boolean => {
   if (known === undefined || known.length !== text.length) return false
