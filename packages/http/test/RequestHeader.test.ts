@@ -37,6 +37,7 @@ const others: Readonly<Record<string, (request: Request) => Request>> = {
   },
   "/none": (request) => request.modify({ headers: Headers.empty }),
   "/hidden": (request) => Object.create(request, { headers: { value: Headers.empty } }),
+  "/behind": (request) => Object.create(Object.create(request, { headers: { value: Headers.empty } })),
   "/own": (request) => Object.defineProperty(request, "headers", { value: Headers.empty })
 }
 
@@ -125,6 +126,7 @@ describe("a header of a request", () => {
       assert.strictEqual(yield* subjectAt("/read"), "ada")
       assert.isNull(yield* subjectAt("/none"))
       assert.isNull(yield* subjectAt("/hidden"))
+      assert.isNull(yield* subjectAt("/behind"))
       assert.isNull(yield* subjectAt("/own"))
     }))
 })
