@@ -17,13 +17,15 @@ const project = (
   root: string,
   include: ReadonlyArray<string>,
   groupOrder: number,
-  maxWorkers?: number
+  maxWorkers?: number,
+  exclude: ReadonlyArray<string> = []
 ) => ({
   resolve: { alias },
   test: {
     name,
     root,
     include: [...include],
+    exclude: ["**/node_modules/**", ...exclude],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     ...(maxWorkers === undefined ? {} : { maxWorkers }),
@@ -34,6 +36,9 @@ const project = (
 const inPackage = (name: string, groupOrder: number, maxWorkers?: number) =>
   project(name, `packages/${name}`, ["test/**/*.test.ts"], groupOrder, maxWorkers)
 
+// Measures how long answers take.
+const outage = "test/demo.outage.test.ts"
+
 // Most of what these do is computing: they take the whole processor. Others start servers and watch their timing.
 const computing = ["core", "http"]
 const others = readdirSync("packages").filter((name) => !computing.includes(name))
@@ -43,22 +48,23 @@ export default defineConfig({
     projects: [
       ...computing.map((name) => inPackage(name, 0, availableParallelism())),
       ...others.map((name) => inPackage(name, 1)),
-      // These build, install and start programs, so they wait until the packages are done.
       // Real servers are frozen, killed and cut off, one after the other: what they do is a matter of real time.
       {
         resolve: { alias },
         test: {
           name: "chaos",
           root: ".",
-          include: ["packages/*/chaos/**/*.test.ts"],
+          include: ["packages/*/chaos/**/*.test.ts", `scratchpad/${outage}`],
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
           sequence: { groupOrder: 2 }
         }
       },
-      project("demo", "scratchpad", ["**/*.test.ts"], 3),
-      project("workspace", ".", ["test/**/*.test.ts"], 4)
+      // These wait for browsers and processes most of the time.
+      project("demo", "scratchpad", ["**/*.test.ts"], 3, availableParallelism(), [outage]),
+      // These build, install and start programs.
+      project("workspace", ".", ["test/**/*.test.ts"], 4, availableParallelism())
     ]
   }
 })

@@ -2,19 +2,27 @@
  * Makes sure that the programs the tests need are there: installs them with apt where it may, else says how.
  */
 import { spawnSync } from "node:child_process"
-import { accessSync, constants } from "node:fs"
+import { accessSync, constants, readdirSync } from "node:fs"
 import { delimiter, join } from "node:path"
 
 const programs = [
   { command: "redis-server", package: "redis-server", why: "integration tests of packages/redis" },
+  { command: "postgres", package: "postgresql", why: "integration tests of packages/sql" },
   { command: "nginx", package: "nginx", why: "tests behind a shared cache" },
   { command: "chromium", package: "chromium", why: "browser tests" },
   { command: "curl", package: "curl", why: "examples of the documentation" }
 ]
 
-// Debian puts servers where the path of most users does not lead.
+// Debian puts servers where the path of most users does not lead, and each version of PostgreSQL where none does.
+const versions = () => {
+  try {
+    return readdirSync("/usr/lib/postgresql").map((version) => join("/usr/lib/postgresql", version, "bin"))
+  } catch {
+    return []
+  }
+}
 const found = (command) =>
-  [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin"].some((directory) => {
+  [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", ...versions()].some((directory) => {
     try {
       accessSync(join(directory, command), constants.X_OK)
       return true

@@ -1,9 +1,11 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Effect, Exit, Scope } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import * as PostgresServer from "../packages/sql/test/PostgresServer.ts"
 import * as DocExamples from "./DocExamples.ts"
 import * as Program from "./Program.ts"
 
@@ -36,7 +38,11 @@ const linesOf = (output: string) =>
 
 let directory = ""
 let redis: ChildProcess | undefined
+const postgres = Scope.makeUnsafe()
+let postgresPort = ""
 const environment = () => ({
+  DATABASE_URL: "postgres://test@localhost:5432/postgres",
+  POSTGRES_PORT: postgresPort,
   REDIS_SOCKET: join(directory, "redis.sock"),
   REDIS_URL: "redis://localhost:6379",
   SESSION_SECRET: "Rb7-Wx2_Ke9.Tn4+Yq6/Lz3=Gm8~Sc5^Hd1?"
@@ -44,12 +50,14 @@ const environment = () => ({
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), "docs-"))
-  if (!examples.some((example) => /redis/i.test(example.code))) return
+  const { port } = await Effect.runPromise(Scope.provide(PostgresServer.make(), postgres))
+  postgresPort = String(port)
   redis = spawn("redis-server", ["--port", "0", "--unixsocket", "redis.sock", "--save", ""], { cwd: directory })
   while (redis.stdout !== null && !/ready to accept/i.test(String(await once(redis.stdout, "data"))));
 })
 
 afterAll(async () => {
+  await Effect.runPromise(Scope.close(postgres, Exit.void))
   if (redis !== undefined) {
     redis.kill()
     await once(redis, "exit")
@@ -65,7 +73,7 @@ describe("examples", () => {
     assert.strictEqual(errors, "")
   })
 
-  it.each(ofKind("program"))("$at prints what it says", async (example) => {
+  it.concurrent.each(ofKind("program"))("$at prints what it says", async (example) => {
     const { code, stderr, stdout } = await Program.run(fileOf(example), {
       env: environment(),
       preload: ["freePort", "sources"]

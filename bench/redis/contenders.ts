@@ -3,6 +3,7 @@
  */
 import { Effect } from "effect"
 import { Redis } from "ioredis"
+import { type Contender as ContenderOf, each, type Step } from "../stores/lanes.ts"
 import * as peers from "./peers.ts"
 import * as Sessions from "./sessions.ts"
 
@@ -16,18 +17,7 @@ import * as Sessions from "./sessions.ts"
 export const operations = ["read", "write", "rolling"] as const
 export type Operation = typeof operations[number]
 
-/** One operation on the session number `index`. */
-export type Step = (index: number) => Promise<unknown> | Effect.Effect<unknown, unknown>
-
-export interface Contender {
-  readonly create: Step
-  readonly steps: { readonly [K in Operation]: Step }
-}
-
-/** How many sessions there are. */
-export const count = 1024
-
-const each = <A>(value: (index: number) => A): ReadonlyArray<A> => Array.from({ length: count }, (_, i) => value(i))
+type Contender = ContenderOf<Operation>
 
 const ioredis = async (port: number): Promise<Contender> => {
   const redis = new Redis({ port, host: "127.0.0.1" })
@@ -78,19 +68,24 @@ const connectRedis = async (port: number): Promise<Contender> => {
   const sessions = each((index) => ({
     cookie: {
       originalMaxAge: Sessions.lifetime,
-      expires: new Date(1_760_000_000_000 + Sessions.lifetime).toISOString()
+      expires: new Date(Date.now() + Sessions.lifetime).toISOString()
     },
     ...JSON.parse(Sessions.payloadOf(index)) as object
   }))
   const write: Step = (index) => store.set(keys[index], sessions[index])
+  const read = async (index: number) => {
+    const found = await store.get(keys[index])
+    if (!found) throw new Error("a read found no session")
+    return found
+  }
   return {
     create: write,
     steps: {
-      read: (index) => store.get(keys[index]),
+      read,
       write,
       // As express-session does it.
       rolling: async (index) => {
-        const found = await store.get(keys[index])
+        const found = await read(index)
         await store.touch(keys[index], sessions[index])
         return found
       }

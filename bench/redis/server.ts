@@ -4,9 +4,9 @@
 import { Redis } from "ioredis"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { pinned } from "../http/child.ts"
+import { freePort } from "../stores/freePort.ts"
 
 /** A server, with a connection to ask it about itself. */
 export interface Server {
@@ -14,17 +14,6 @@ export interface Server {
   readonly admin: Redis
   readonly stop: () => Promise<void>
 }
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer()
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address()
-      server.close(() =>
-        typeof address === "object" && address !== null ? resolve(address.port) : reject(new Error("no port"))
-      )
-    })
-  })
 
 /** Starts a server, on the second core where there are two. */
 export const startRedis = async (): Promise<Server> => {

@@ -10,6 +10,7 @@ import { once } from "node:events"
 import { fileURLToPath } from "node:url"
 import type { Neighbour } from "./Cluster.ts"
 import type { Order, Report } from "./ClusterNode.ts"
+import type * as OwnServer from "./OwnServer.ts"
 import * as RedisProcess from "./RedisProcess.ts"
 
 /** The reason why a node does not start, or that none is left. */
@@ -93,17 +94,9 @@ export const maxNodes = names.length
 /** Runs until it is interrupted, or no node is left. */
 export const run: (
   options: Options
-) => Effect.Effect<never, NodeFailed | RedisProcess.RedisMissing, Scope.Scope> = Effect.fnUntraced(
+) => Effect.Effect<never, NodeFailed | OwnServer.ServerMissing, Scope.Scope> = Effect.fnUntraced(
   function*({ nodes: count, port, redis }) {
-    let url = redis
-    if (url === undefined) {
-      const own = yield* RedisProcess.make
-      url = own.url
-      yield* Console.log(
-        `A redis-server of its own runs as process ${own.pid}: kill -STOP ${own.pid} freezes it, kill -CONT ${own.pid} thaws it.`
-      )
-    }
-    const address = Redacted.value(url)
+    const address = Redacted.value(redis ?? (yield* RedisProcess.make))
     const secret = randomBytes(32).toString("base64url")
     const nodes = yield* Effect.forEach(
       names.slice(0, count),

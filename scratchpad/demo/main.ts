@@ -9,12 +9,14 @@ import {
   Revocations,
   type SessionBackend,
   SessionConfig,
-  type SessionStore
+  SessionStore
 } from "@effect-session/core"
 import type { Crypto } from "@effect-session/core/Crypto"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import { RedisClient, RedisError, RedisStore } from "@effect-session/redis"
+import { SqlStore } from "@effect-session/sql"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -23,21 +25,27 @@ import * as HttpServer from "effect/http/HttpServer"
 import * as HttpServerError from "effect/http/HttpServerError"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import { SqlError } from "effect/sql/SqlError"
 import { parseArgs } from "node:util"
 import * as Accounts from "./Accounts.ts"
 import * as ClusterProgram from "./ClusterProgram.ts"
+import * as OwnServer from "./OwnServer.ts"
+import * as PostgresProcess from "./PostgresProcess.ts"
 import * as RedisProcess from "./RedisProcess.ts"
 import * as Server from "./Server.ts"
 
-const stores = ["memory", "cookie", "redis", "cluster"] as const
+const stores = ["memory", "cookie", "redis", "sql", "cluster"] as const
 
 const usage = `Usage: npm run demo -- [--port N] [--store ${stores.join("|")}] [--nodes N]
 
   --port   port to listen on, 3000 by default; 0 takes any free one
-  --store  where sessions live: memory, of this process; cookie, of each browser; redis;
-           cluster, which is redis with several nodes in front of it, each with copies in its memory
+  --store  where sessions live: memory, of this process; cookie, of each browser; redis; sql, a
+           table of PostgreSQL; cluster, which is redis with several nodes in front of it, each with
+           copies in its memory
   --nodes  how many nodes the cluster has, 3 by default; they listen on the ports from --port on
-  --redis-url  address of a Redis server, such as redis://localhost:6379; by default the demo starts its own`
+  --redis-url  address of a Redis server, such as redis://localhost:6379; by default the demo starts its own
+  --database-url  address of a PostgreSQL database, such as postgres://user@localhost/demo, in which a table
+           "sessions" is made; by default the demo starts a server of its own`
 
 const stop = (reason: string): never => {
   console.error(reason)
@@ -51,6 +59,7 @@ const readArguments = () => {
         port: { type: "string", default: "3000" },
         store: { type: "string", default: "memory" },
         "redis-url": { type: "string" },
+        "database-url": { type: "string" },
         nodes: { type: "string" },
         help: { type: "boolean", short: "h", default: false }
       }
@@ -83,22 +92,35 @@ if (name === "cluster" && port + nodes - 1 > 65_535) stop(`There are no ${nodes}
 // Shorter than the default: whoever waits in front of the page wants it back at once.
 const maxReconnectDelay = "500 millis"
 
-/** A server that is given, or one of our own. */
+const given = (url: string | undefined) => url === undefined ? undefined : Redacted.make(url)
+const redisUrl = given(options["redis-url"])
+const databaseUrl = given(options["database-url"])
+
+// Of a server that is given, or of one of our own.
 const redisClient = Layer.unwrap(
   Effect.gen(function*() {
-    const url = options["redis-url"]
-    if (url !== undefined) return RedisClient.layer({ url: Redacted.make(url), maxReconnectDelay })
-    const redis = yield* RedisProcess.make
-    yield* Console.log(
-      `A redis-server of its own runs as process ${redis.pid}: kill -STOP ${redis.pid} freezes it, kill -CONT ${redis.pid} thaws it.`
-    )
-    return RedisClient.layer({ url: redis.url, maxReconnectDelay })
+    const url = redisUrl ?? (yield* RedisProcess.make)
+    return RedisClient.layer({ url, maxReconnectDelay })
   })
 )
 
+const sqlClient = Layer.unwrap(
+  Effect.gen(function*() {
+    const url = databaseUrl ?? (yield* PostgresProcess.make)
+    return PgClient.layer({ url })
+  })
+)
+
+// Short times, so that one sees it happen.
+const guarded = (name: string) => Resilience.over({ name, openDuration: "2 seconds" })
+
 type Store = Layer.Layer<
   Accounts.Accounts | SessionBackend.SessionBackend,
-  RedisError.RedisError | RedisProcess.RedisMissing | SessionConfig.SessionConfigError | SessionStore.SessionStoreError,
+  | OwnServer.ServerMissing
+  | RedisError.RedisError
+  | SessionConfig.SessionConfigError
+  | SessionStore.SessionStoreError
+  | SqlError,
   Crypto | SessionConfig.SessionConfig
 >
 
@@ -110,13 +132,11 @@ const layers: { readonly [name in Exclude<typeof stores[number], "cluster">]: St
   ),
   redis: Accounts.layerStore.pipe(
     Layer.provideMerge(RedisStore.layerBackend),
-    Layer.provideMerge(
-      RedisStore.layerStore().pipe(
-        // Short times, so that one sees it happen.
-        Resilience.over({ name: "redis", openDuration: "2 seconds" }),
-        Layer.provide(redisClient)
-      )
-    )
+    Layer.provideMerge(RedisStore.layerStore().pipe(guarded("redis"), Layer.provide(redisClient)))
+  ),
+  sql: Accounts.layerStore.pipe(
+    Layer.provideMerge(SqlStore.layerBackend),
+    Layer.provideMerge(SqlStore.layerStore().pipe(guarded("sql"), Layer.provide(sqlClient)))
   )
 }
 
@@ -141,8 +161,7 @@ const server = (store: Store) =>
 
 const program = Effect.gen(function*() {
   if (name !== "cluster") return yield* Layer.launch(server(layers[name]))
-  const url = options["redis-url"]
-  return yield* ClusterProgram.run({ port, nodes, redis: url === undefined ? undefined : Redacted.make(url) })
+  return yield* ClusterProgram.run({ port, nodes, redis: redisUrl })
 })
 
 Effect.scoped(program).pipe(
@@ -161,7 +180,8 @@ Effect.scoped(program).pipe(
   ),
   Effect.catchIf(
     (error) =>
-      error instanceof RedisProcess.RedisMissing || error instanceof RedisError.RedisError ||
+      error instanceof OwnServer.ServerMissing || error instanceof RedisError.RedisError ||
+      error instanceof SessionStore.SessionStoreError || error instanceof SqlError ||
       error instanceof ClusterProgram.NodeFailed,
     (error) => Effect.sync(() => stop(error.message))
   ),

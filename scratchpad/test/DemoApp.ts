@@ -11,6 +11,8 @@ import {
 } from "@effect-session/core"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import { RedisClient, RedisStore } from "@effect-session/redis"
+import { SqlStore } from "@effect-session/sql"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert } from "@effect/vitest"
 import { Clock, Context, Effect, Fiber, Layer, Logger, Redacted } from "effect"
 import { HttpRouter } from "effect/http"
@@ -103,33 +105,36 @@ export const make = Effect.gen(function*() {
   )
 })
 
-let prefixes = 0
-
-/** The demo over a Redis server. */
-export interface RedisApp extends DemoApp {
-  /** What its keys begin with. */
-  readonly prefix: string
-}
+let spaces = 0
 
 /** The demo over a Redis server, with keys of its own, decorated as in the program. On real time. */
 export const makeRedis = (
   url: Redacted.Redacted<string>,
   options?: Resilience.Options,
-  prefix = `demo${++prefixes}:`
+  prefix = `demo${++spaces}:`
 ) =>
-  Effect.gen(function*() {
-    const services = yield* Layer.build(
+  Effect.flatMap(
+    Layer.build(
       RedisStore.layerStore().pipe(
         Resilience.over(options),
         Layer.provide(RedisClient.layer({ url, prefix, maxReconnectDelay: "100 millis" }))
       )
-    )
-    const app: RedisApp = Object.assign(
-      yield* overStore(RedisStore.layerBackend, services),
-      { prefix }
-    )
-    return app
-  })
+    ),
+    (services) => overStore(RedisStore.layerBackend, services)
+  )
+
+/** The demo over a PostgreSQL server, with a table of its own, decorated as in the program. On real time. */
+export const makeSql = (
+  url: Redacted.Redacted<string>,
+  options?: Resilience.Options,
+  table = `demo${++spaces}`
+) =>
+  Effect.flatMap(
+    Layer.build(
+      SqlStore.layerStore({ table }).pipe(Resilience.over(options), Layer.provide(PgClient.layer({ url })))
+    ),
+    (services) => overStore(SqlStore.layerBackend, services)
+  )
 
 /** The demo in cookie mode. */
 export interface CookieApp extends App {

@@ -1,15 +1,18 @@
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Scope } from "effect"
 import * as RedisServer from "../../packages/redis/test/RedisServer.ts"
+import * as PostgresServer from "../../packages/sql/test/PostgresServer.ts"
 import * as DemoApp from "./DemoApp.ts"
 import { assertAnswer, assertRefused, until } from "./DemoApp.ts"
 
 const fork = Effect.forkChild({ startImmediately: true })
 
 let redis: RedisServer.RedisServer
+let postgres: PostgresServer.PostgresServer
 const scope = Scope.makeUnsafe()
 beforeAll(async () => {
   redis = await Effect.runPromise(Scope.provide(RedisServer.make(), scope))
+  postgres = await Effect.runPromise(Scope.provide(PostgresServer.make(), scope))
 })
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
@@ -27,6 +30,13 @@ const backends: ReadonlyArray<Backend> = [
   {
     name: "redis",
     make: Effect.suspend(() => DemoApp.makeRedis(redis.url)),
+    test: it.live,
+    afterDelay: Fiber.join,
+    still: false
+  },
+  {
+    name: "sql",
+    make: Effect.suspend(() => DemoApp.makeSql(postgres.url)),
     test: it.live,
     afterDelay: Fiber.join,
     still: false

@@ -1,11 +1,14 @@
+import type { Resilience } from "@effect-session/core"
+import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect, Redacted, type Scope } from "effect"
 import { mkdirSync } from "node:fs"
 import { Agent, request } from "node:http"
 import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import * as Lab from "../../packages/redis/chaos/Lab.ts"
 import * as RedisServer from "../../packages/redis/test/RedisServer.ts"
+import * as PostgresServer from "../../packages/sql/test/PostgresServer.ts"
 import * as Chromium from "../../test/Chromium.ts"
 import * as Demo from "./Demo.ts"
 import * as DemoApp from "./DemoApp.ts"
@@ -45,11 +48,88 @@ const login = async (url: string, name: string) => {
   return { name, cookie, close, send, answered: 0, counted: 0, unknown: 0 }
 }
 
-/** The demo on a server that a test can stop. */
-const demoOn = (server: RedisServer.RedisServer) =>
+/** A server that a test can stop. */
+interface Server {
+  readonly url: Redacted.Redacted<string>
+  readonly kill: Effect.Effect<void>
+  readonly start: Effect.Effect<void, unknown>
+  readonly pause: Effect.Effect<void>
+  readonly resume: Effect.Effect<void>
+  readonly writes: (value: "refused" | "accepted") => Effect.Effect<unknown, unknown>
+}
+
+interface Outage {
+  readonly name: string
+  readonly begin: (server: Server) => Effect.Effect<unknown, unknown>
+  readonly end: (server: Server) => Effect.Effect<unknown, unknown>
+  /** Whether the server still reads. */
+  readonly reads: boolean
+}
+
+const outages: ReadonlyArray<Outage> = [
+  { name: "stopped", begin: ({ kill }) => kill, end: ({ start }) => start, reads: false },
+  { name: "frozen", begin: ({ pause }) => pause, end: ({ resume }) => resume, reads: false },
+  {
+    name: "refusing writes",
+    begin: ({ writes }) => writes("refused"),
+    end: ({ writes }) => writes("accepted"),
+    reads: true
+  }
+]
+
+interface Backend {
+  readonly name: string
+  /** Nothing that was confirmed is lost when it is killed. */
+  readonly server: Effect.Effect<Server, unknown, Scope.Scope>
+  /** What tells the program to use it, before its address. */
+  readonly args: ReadonlyArray<string>
+  /** The demo in this process; several on one server have the same sessions. */
+  readonly open: (
+    url: Redacted.Redacted<string>,
+    options?: Resilience.Options
+  ) => Effect.Effect<DemoApp.DemoApp, unknown, Scope.Scope>
+}
+
+const redis: Backend = {
+  name: "Redis",
+  server: Effect.map(RedisServer.make(...Lab.durable), (server) => ({
+    ...server,
+    start: server.start(),
+    writes: (value) => server.admin("CONFIG", "SET", "min-replicas-to-write", value === "refused" ? 1 : 0)
+  })),
+  args: ["--store", "redis", "--redis-url"],
+  open: (url, options) => DemoApp.makeRedis(url, options, "outage:")
+}
+
+const postgres: Backend = {
+  name: "PostgreSQL",
+  server: Effect.map(PostgresServer.make(), (server) => ({
+    ...server,
+    // Of an operator, who may write all the same.
+    writes: (value) =>
+      PgClient.PgClient.pipe(
+        Effect.flatMap((sql) =>
+          Effect.forEach([
+            `ALTER SYSTEM SET default_transaction_read_only = ${value === "refused"}`,
+            "SELECT pg_reload_conf()"
+          ], (statement) => sql.unsafe(statement))
+        ),
+        Effect.provide(
+          PgClient.layer({ url: server.url, startupParameters: { default_transaction_read_only: "off" } })
+        )
+      )
+  })),
+  args: ["--store", "sql", "--database-url"],
+  open: (url, options) => DemoApp.makeSql(url, options, "outage")
+}
+
+const backends = [redis, postgres]
+
+/** The demo on a server. */
+const demoOn = ({ args }: Backend, { url }: Server) =>
   Effect.acquireRelease(
     Effect.promise(async () => {
-      const demo = Demo.run("--port", "0", "--store", "redis", "--redis-url", Redacted.value(server.url))
+      const demo = Demo.run("--port", "0", ...args, Redacted.value(url))
       return { demo, url: await Demo.address(demo) }
     }),
     ({ demo }) => Effect.promise(() => Demo.end(demo))
@@ -60,14 +140,18 @@ const allowance = (longestPause: number): number => Math.max(Lab.slack, 2 * long
 
 const visits = { before: 1500, outage: Lab.rounds(4000, 30_000), recovery: 2000, after: Lab.rounds(1500, 5000) }
 
-describe(`the demo with fifty signed-in clients through ${visits.outage / 1000} seconds of Redis`, () => {
-  for (const outage of Lab.outages) {
+const seconds = visits.outage / 1000
+
+describe.each(backends)(`the demo with fifty signed-in clients through ${seconds} seconds of $name`, (backend) => {
+  // One way of being away is shown of the second store in the short form, and all of them in the long one.
+  const shown = backend === redis || Lab.rounds(0, 1) === 1 ? outages : outages.filter(({ name }) => name === "frozen")
+  for (const outage of shown) {
     it.live(
       `${outage.name}: nobody is logged out, every answer comes in time, and all are served within 2 seconds`,
       () =>
         Effect.gen(function*() {
-          const server = yield* RedisServer.make(...Lab.durable)
-          const { demo, url } = yield* demoOn(server)
+          const server = yield* backend.server
+          const { demo, url } = yield* demoOn(backend, server)
           const clients = yield* Effect.promise(() =>
             Promise.all(Array.from({ length: 50 }, (_, i) => login(url, `user-${i}`)))
           )
@@ -75,7 +159,7 @@ describe(`the demo with fifty signed-in clients through ${visits.outage / 1000} 
             []
           const wrong: Array<string> = []
           const leaving = new AbortController()
-          // What an answer takes that has nothing to do with Redis is the machine's.
+          // What an answer takes that has nothing to do with the store is the machine's.
           let pause = 0
           const watch = async () => {
             const { close, send } = browser(url)
@@ -112,6 +196,7 @@ describe(`the demo with fifty signed-in clients through ${visits.outage / 1000} 
               await setTimeout(50 + Math.random() * 200)
             }
           }
+          const readiness = Effect.promise(() => fetch(`${url}/readyz`).then(({ status }) => status))
           const running = Promise.all([watch(), ...clients.map(browse)])
           yield* Effect.sleep(visits.before)
           const served = seen.filter(({ ok }) => ok).length
@@ -122,10 +207,12 @@ describe(`the demo with fifty signed-in clients through ${visits.outage / 1000} 
           const from = seen.length
           yield* Effect.sleep(visits.outage)
           const during = seen.slice(from)
+          const ready = [yield* readiness]
           yield* outage.end(server)
           const back = performance.now()
           yield* Effect.sleep(visits.recovery)
           yield* Effect.sleep(visits.after)
+          ready.push(yield* readiness)
           leaving.abort()
           yield* Effect.promise(() => running)
 
@@ -133,12 +220,13 @@ describe(`the demo with fifty signed-in clients through ${visits.outage / 1000} 
           const times = seen.map(({ millis }) => millis)
           const lastFailure = Math.max(back, ...seen.filter(({ ok }) => !ok).map(({ ended }) => ended)) - back
           yield* Lab.report(
-            `demo, Redis ${outage.name} for ${visits.outage / 1000} s: ${seen.length} requests, ${failed.length} of ` +
+            `demo, ${backend.name} ${outage.name} for ${seconds} s: ${seen.length} requests, ${failed.length} of ` +
               `${during.length} refused; p50 ${Lab.percentile(times, 0.5)}, p99 ${Lab.percentile(times, 0.99)}, ` +
               `longest ${Lab.percentile(times, 1)} ms; last failure ${Math.round(lastFailure)} ms after the return; ` +
-              `longest answer without Redis ${Math.round(pause)} ms`
+              `longest answer without it ${Math.round(pause)} ms`
           )
           assert.deepStrictEqual(wrong, [])
+          assert.deepStrictEqual(ready, [503, 200], "ready is who can write")
           assert.isAbove(failed.length, 50, "the outage was felt")
           if (outage.reads) assert.isTrue(failed.every(({ write }) => write), "who reads does not feel it")
           else assert.isAbove(failed.length, during.length * 0.9)
@@ -159,21 +247,21 @@ describe(`the demo with fifty signed-in clients through ${visits.outage / 1000} 
   }
 })
 
-describe("signing out while Redis is away", () => {
+describe.each(backends)("signing out while $name is away", (backend) => {
   const setup = Effect.fnUntraced(function*(onDestroyFailed: "queue" | "refuse") {
-    const server = yield* RedisServer.make(...Lab.durable)
-    const app = yield* DemoApp.makeRedis(server.url, { onDestroyFailed, recoveryCheck: "100 millis" })
+    const server = yield* backend.server
+    const app = yield* backend.open(server.url, { onDestroyFailed, recoveryCheck: "100 millis" })
     const client = DemoApp.client(app)
     yield* client.login("ada")
-    // Another process with the same Redis, where the session lives on until the store is told.
-    const other = DemoApp.client(yield* DemoApp.makeRedis(server.url, {}, app.prefix))
+    // Another process with the same server, where the session lives on until it is told.
+    const other = DemoApp.client(yield* backend.open(server.url))
     const { cookie } = client.jar
     other.jar.cookie = cookie
     assert.strictEqual((yield* other.me).username, "ada")
     return { server, client, other, cookie }
   })
 
-  it.live("takes the cookie away, says that it is not confirmed, and ends the session when Redis is back", () =>
+  it.live("takes the cookie away, says that it is not confirmed, and ends the session when the store is back", () =>
     Effect.gen(function*() {
       const { client, cookie, other, server } = yield* setup("queue")
       yield* server.kill
@@ -182,15 +270,15 @@ describe("signing out while Redis is away", () => {
       assert.isAtLeast(Number(answer.headers.get("retry-after")), 1)
       assert.match(answer.headers.get("set-cookie") ?? "", /^session=;.*Max-Age=0/)
       assert.isUndefined(client.jar.cookie)
-      // For this process it is over, although Redis cannot be asked.
+      // For this process it is over, although the store cannot be asked.
       client.jar.cookie = cookie
       assert.strictEqual((yield* client.me).authenticated, false)
-      yield* server.start()
+      yield* server.start
       const dead = Effect.map(
         other.send("GET", "/api/me"),
         ({ json, status }) => status === 200 && json().authenticated === false
       )
-      yield* RedisServer.waitUntil("the session is over in Redis", 100, dead)
+      yield* RedisServer.waitUntil("the session is over in the store", 100, dead)
       client.jar.cookie = cookie
       assert.strictEqual((yield* client.me).authenticated, false)
     }))
@@ -203,7 +291,7 @@ describe("signing out while Redis is away", () => {
       assertRefused(answer, 503)
       assert.isNull(answer.headers.get("set-cookie"))
       assert.strictEqual(client.jar.cookie, cookie)
-      yield* server.start()
+      yield* server.start
       for (const { jar, send } of [client, other]) {
         jar.cookie = cookie
         const signedIn = Effect.map(send("GET", "/api/me"), ({ json, status }) =>
@@ -224,8 +312,8 @@ describe("the page while Redis is frozen", () => {
     "shows that it does not answer, and that it does again, on $name",
     ({ name, ...options }) =>
       Effect.gen(function*() {
-        const server = yield* RedisServer.make()
-        const { url } = yield* demoOn(server)
+        const server = yield* redis.server
+        const { url } = yield* demoOn(redis, server)
         const chromium = yield* Effect.acquireRelease(
           Effect.promise(Chromium.launch),
           (browser) => Effect.promise(() => browser.close())

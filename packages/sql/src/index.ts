@@ -1,0 +1,2 @@
+export * as SqlRevocations from "./SqlRevocations.ts"
+export * as SqlStore from "./SqlStore.ts"
