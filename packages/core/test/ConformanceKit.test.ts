@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer } from "effect"
+import { Clock, Effect, Exit, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { SessionStore } from "../src/SessionStore.ts"
 import * as StoreConformance from "../src/testing/StoreConformance.ts"
@@ -20,6 +20,39 @@ describe("conformance kit on the reference store", () => {
       (law) => Effect.provide(law.run, layer(), { local: true }),
       { discard: true }
     ))
+
+  // A machine that stands still for a while, in the middle of every step, until it has done so a few times.
+  const heldUp = (millis: number, times: number, fault?: Fault) =>
+    Layer.effect(
+      SessionStore,
+      Effect.map(SessionStore, (store) => {
+        let left = times
+        const late = <A, E>(step: Effect.Effect<A, E>) =>
+          Effect.suspend(() => left-- > 0 ? Effect.andThen(TestClock.adjust(millis), step) : step)
+        return { ...store, save: (...args) => late(store.save(...args)), touch: (key) => late(store.touch(key)) }
+      })
+    ).pipe(Layer.provideMerge(layer(fault)))
+  const named = (name: string, exactTime: boolean) =>
+    StoreConformance.laws({ ...options, exactTime, unit: 50 }).find((law) => law.name === name)!.run
+  const keptAlive = "a session kept alive ends at its absolute deadline"
+
+  it.effect("tries a law again that was held up", () =>
+    Effect.gen(function*() {
+      yield* Effect.provide(named(keptAlive, false), heldUp(450, 2))
+      const error = yield* Effect.flip(Effect.provide(named(keptAlive, true), heldUp(450, 2)))
+      assert.strictEqual(error._tag, "ConformanceError")
+    }))
+
+  it.effect("does not try again what failed in time, and gives up in the end", () =>
+    Effect.gen(function*() {
+      const touching = named("touch moves the last activity and nothing else", false)
+      const began = yield* Clock.currentTimeMillis
+      yield* Effect.flip(Effect.provide(touching, layer("touch bumps the version")))
+      assert.isBelow((yield* Clock.currentTimeMillis) - began, 200)
+      yield* Effect.flip(Effect.provide(touching, heldUp(60, 4, "touch bumps the version"), { local: true }))
+      const error = yield* Effect.flip(Effect.provide(named(keptAlive, false), heldUp(1e6, Infinity), { local: true }))
+      assert.strictEqual(error._tag, "ConformanceError")
+    }))
 
   // As a cache tells the time: each read is off by something else.
   const estimated = (off: number) =>

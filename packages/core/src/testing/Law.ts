@@ -58,7 +58,9 @@ export interface Options {
   readonly unit?: number | undefined
   /**
    * Whether the store's time moves by `elapse` alone, to the millisecond. `true`
-   * by default. With `false` deadlines are checked with a margin.
+   * by default. With `false` deadlines are checked with a margin, and a law that fails after
+   * it was held up (by more than a quarter of `unit`, on the caller's clock) is tried again
+   * with a `unit` twice as long, up to five times: one that was late has seen nothing.
    */
   readonly exactTime?: boolean | undefined
   /**

@@ -3,6 +3,8 @@
  *
  * @internal
  */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Formatter from "effect/Formatter"
 import { SessionQuery } from "../SessionQuery.ts"
@@ -245,18 +247,50 @@ export interface Definition<in T> {
 const cleanup = (store: SessionStore["Service"], keys: ReadonlySet<string>) =>
   Effect.ignore(Effect.forEach(keys, (key) => store.destroy(key), { concurrency: 16, discard: true }))
 
+// How often a law starts over, each time with steps of time twice as long.
+const attempts = 5
+
+// A law on a clock that nobody holds has seen nothing if it was itself held up, past an instant it meant to be before.
+// Whoever breaks a law in time breaks it again.
+const inTime = <R>(
+  options: Options,
+  run: (options: Options) => Effect.Effect<void, TrialError, R>,
+  left = attempts
+): Effect.Effect<void, TrialError, R> => {
+  const { elapse, exactTime = true, namespace = "", unit = 1000 } = options
+  if (exactTime) return run(options)
+  return Effect.flatMap(Clock.currentTimeMillis, (began) => {
+    let asked = 0
+    const counted = (duration: Duration.Input) =>
+      Effect.suspend(() => {
+        asked += Duration.toMillis(Duration.fromInputUnsafe(duration))
+        return elapse(duration)
+      })
+    return Effect.catchTag(
+      run({ ...options, elapse: counted }),
+      "ConformanceError",
+      (error) =>
+        Effect.flatMap(Clock.currentTimeMillis, (ended) =>
+          left > 0 && ended - began - asked > unit / 4
+            ? inTime({ ...options, namespace: `${namespace}/again`, unit: unit * 2 }, run, left - 1)
+            : Effect.fail(error))
+    )
+  })
+}
+
 /** Binds a law that needs a `SessionStore`. */
 export const bindStore = (options: Options) => (definition: Definition<Trial>): Law<SessionStore> => ({
   name: definition.name,
   law: definition.law,
   requires: "store",
   exclusive: definition.exclusive ?? false,
-  run: Effect.gen(function*() {
-    const store = yield* SessionStore
-    const keys = new Set<string>()
-    const trial = makeTrial(definition.name, options, store, keys)
-    yield* Effect.ensuring(definition.check(trial), cleanup(store, keys))
-  })
+  run: inTime(options, (options) =>
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const keys = new Set<string>()
+      const trial = makeTrial(definition.name, options, store, keys)
+      yield* Effect.ensuring(definition.check(trial), cleanup(store, keys))
+    }))
 })
 
 /** Binds a law that needs a `SessionQuery` as well. */
@@ -265,11 +299,12 @@ export const bindQuery = (options: Options) => (definition: Definition<QueryTria
   law: definition.law,
   requires: "query",
   exclusive: definition.exclusive ?? false,
-  run: Effect.gen(function*() {
-    const store = yield* SessionStore
-    const query = yield* SessionQuery
-    const keys = new Set<string>()
-    const trial: QueryTrial = { ...makeTrial(definition.name, options, store, keys), query }
-    yield* Effect.ensuring(definition.check(trial), cleanup(store, keys))
-  })
+  run: inTime(options, (options) =>
+    Effect.gen(function*() {
+      const store = yield* SessionStore
+      const query = yield* SessionQuery
+      const keys = new Set<string>()
+      const trial: QueryTrial = { ...makeTrial(definition.name, options, store, keys), query }
+      yield* Effect.ensuring(definition.check(trial), cleanup(store, keys))
+    }))
 })
