@@ -54,7 +54,7 @@ export default defineConfig({
         test: {
           name: "chaos",
           root: ".",
-          include: ["packages/*/chaos/**/*.test.ts", `scratchpad/${outage}`],
+          include: ["{packages/*,scratchpad}/chaos/**/*.test.ts", `scratchpad/${outage}`],
           fileParallelism: false,
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -62,7 +62,7 @@ export default defineConfig({
         }
       },
       // These wait for browsers and processes most of the time.
-      project("demo", "scratchpad", ["**/*.test.ts"], 3, availableParallelism(), [outage]),
+      project("demo", "scratchpad", ["**/*.test.ts"], 3, availableParallelism(), ["chaos/**", outage]),
       // These build, install and start programs.
       project("workspace", ".", ["test/**/*.test.ts"], 4, availableParallelism())
     ]

@@ -19,7 +19,7 @@ interface Rule {
   readonly id: string
   readonly statement: string
   readonly tests: ReadonlyArray<NamedTest>
-  /** What `Open` and `Waived` say, and the heading of what is not built. */
+  /** What `Open` and `Waived` say. */
   readonly remarks: ReadonlyArray<readonly [kind: string, text: string]>
   /** What below the rule is none of these. */
   readonly other: ReadonlyArray<string>
@@ -35,11 +35,11 @@ const paragraphsOf = (lines: ReadonlyArray<string>): ReadonlyArray<string> => {
   return paragraphs
 }
 
-const ruleOf = (lines: ReadonlyArray<string>, missing: string | undefined): Rule => {
+const ruleOf = (lines: ReadonlyArray<string>): Rule => {
   const [head, ...points] = paragraphsOf(lines)
   const [, id = "", statement = ""] = /^\*\*([A-Z]-\d+)\*\*\s*(.*)$/.exec(head) ?? []
   const tests: Array<NamedTest> = []
-  const remarks: Array<readonly [string, string]> = missing === undefined ? [] : [["Not built", missing]]
+  const remarks: Array<readonly [string, string]> = []
   const other: Array<string> = []
   for (const point of points) {
     const link = /^\[[^\]]+\]\(\.\.\/([^)]+)\):(.*)$/.exec(point)
@@ -55,10 +55,8 @@ const ruleOf = (lines: ReadonlyArray<string>, missing: string | undefined): Rule
 const rulesOf = (text: string): ReadonlyArray<Rule> => {
   const rules: Array<Rule> = []
   let lines: Array<string> = []
-  let part = ""
-  let heading = ""
   const end = () => {
-    if (lines.length > 0) rules.push(ruleOf(lines, part === "Not built" ? heading : undefined))
+    if (lines.length > 0) rules.push(ruleOf(lines))
     lines = []
   }
   for (const line of text.split("\n")) {
@@ -69,10 +67,6 @@ const rulesOf = (text: string): ReadonlyArray<Rule> => {
       lines.push(line)
     } else {
       end()
-      if (line.startsWith("## ")) {
-        part = line.slice("## ".length).trim()
-        heading = ""
-      } else if (line.startsWith("### ")) heading = line.slice("### ".length).trim()
     }
   }
   end()

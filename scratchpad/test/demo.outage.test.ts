@@ -1,44 +1,17 @@
-import type { Resilience } from "@effect-session/core"
-import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted, type Scope } from "effect"
+import { Effect } from "effect"
 import { mkdirSync } from "node:fs"
-import { Agent, request } from "node:http"
 import { setTimeout } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
 import * as Lab from "../../packages/redis/chaos/Lab.ts"
 import * as RedisServer from "../../packages/redis/test/RedisServer.ts"
-import * as PostgresServer from "../../packages/sql/test/PostgresServer.ts"
 import * as Chromium from "../../test/Chromium.ts"
-import * as Demo from "./Demo.ts"
+import { backends, demoOn, redis, type Server } from "./Backend.ts"
+import { browser } from "./Browser.ts"
 import * as DemoApp from "./DemoApp.ts"
 import { assertRefused } from "./DemoApp.ts"
 
 const deadline = 1000
-
-interface Answer {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>
-  readonly text: string
-}
-
-/** A browser with a connection and a cookie of its own. */
-const browser = (url: string) => {
-  const agent = new Agent({ keepAlive: true })
-  const send = (method: string, path: string, { body = "", cookie = "" } = {}): Promise<Answer> =>
-    new Promise((resolve, reject) => {
-      const headers = { cookie, ...(body === "" ? {} : { "content-type": "application/json" }) }
-      const sent = request(url + path, { method, agent, headers }, (response) => {
-        let text = ""
-        response.setEncoding("utf8").on("data", (chunk) => text += chunk)
-        response.on("end", () => resolve({ status: response.statusCode ?? 0, headers: response.headers, text }))
-        response.on("error", reject)
-      })
-      sent.on("error", reject)
-      sent.end(body)
-    })
-  return { send, close: () => agent.destroy() }
-}
 
 const login = async (url: string, name: string) => {
   const { close, send } = browser(url)
@@ -46,16 +19,6 @@ const login = async (url: string, name: string) => {
   const cookie = String(headers["set-cookie"]).split(";")[0]
   assert.match(cookie, /^session=./)
   return { name, cookie, close, send, answered: 0, counted: 0, unknown: 0 }
-}
-
-/** A server that a test can stop. */
-interface Server {
-  readonly url: Redacted.Redacted<string>
-  readonly kill: Effect.Effect<void>
-  readonly start: Effect.Effect<void, unknown>
-  readonly pause: Effect.Effect<void>
-  readonly resume: Effect.Effect<void>
-  readonly writes: (value: "refused" | "accepted") => Effect.Effect<unknown, unknown>
 }
 
 interface Outage {
@@ -76,64 +39,6 @@ const outages: ReadonlyArray<Outage> = [
     reads: true
   }
 ]
-
-interface Backend {
-  readonly name: string
-  /** Nothing that was confirmed is lost when it is killed. */
-  readonly server: Effect.Effect<Server, unknown, Scope.Scope>
-  /** What tells the program to use it, before its address. */
-  readonly args: ReadonlyArray<string>
-  /** The demo in this process; several on one server have the same sessions. */
-  readonly open: (
-    url: Redacted.Redacted<string>,
-    options?: Resilience.Options
-  ) => Effect.Effect<DemoApp.DemoApp, unknown, Scope.Scope>
-}
-
-const redis: Backend = {
-  name: "Redis",
-  server: Effect.map(RedisServer.make(...Lab.durable), (server) => ({
-    ...server,
-    start: server.start(),
-    writes: (value) => server.admin("CONFIG", "SET", "min-replicas-to-write", value === "refused" ? 1 : 0)
-  })),
-  args: ["--store", "redis", "--redis-url"],
-  open: (url, options) => DemoApp.makeRedis(url, options, "outage:")
-}
-
-const postgres: Backend = {
-  name: "PostgreSQL",
-  server: Effect.map(PostgresServer.make(), (server) => ({
-    ...server,
-    // Of an operator, who may write all the same.
-    writes: (value) =>
-      PgClient.PgClient.pipe(
-        Effect.flatMap((sql) =>
-          Effect.forEach([
-            `ALTER SYSTEM SET default_transaction_read_only = ${value === "refused"}`,
-            "SELECT pg_reload_conf()"
-          ], (statement) => sql.unsafe(statement))
-        ),
-        Effect.provide(
-          PgClient.layer({ url: server.url, startupParameters: { default_transaction_read_only: "off" } })
-        )
-      )
-  })),
-  args: ["--store", "sql", "--database-url"],
-  open: (url, options) => DemoApp.makeSql(url, options, "outage")
-}
-
-const backends = [redis, postgres]
-
-/** The demo on a server. */
-const demoOn = ({ args }: Backend, { url }: Server) =>
-  Effect.acquireRelease(
-    Effect.promise(async () => {
-      const demo = Demo.run("--port", "0", ...args, Redacted.value(url))
-      return { demo, url: await Demo.address(demo) }
-    }),
-    ({ demo }) => Effect.promise(() => Demo.end(demo))
-  )
 
 // Of a machine that has other work too, a request may lose as much in two places: on its way to the store, and back.
 const allowance = (longestPause: number): number => Math.max(Lab.slack, 2 * longestPause)
