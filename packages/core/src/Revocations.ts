@@ -154,7 +154,62 @@ export interface Options {
   readonly acceptEarlier?: boolean | undefined
 }
 
+/**
+ * Options of a list that several processes share, on a server.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface SharedOptions {
+  /**
+   * How long the epoch of a subject is remembered, 400 days by default, the
+   * longest a session can live. Sessions end this long after their sign-in.
+   */
+  readonly subjectLifetime?: Duration.Input | undefined
+  /**
+   * How far the clocks of the application's processes, and of the server, may be
+   * apart: 1 second by default. The epoch of a subject lies so far ahead; a sign-in
+   * is dated after it all the same. Entries outlive their sessions by as much.
+   */
+  readonly clockSkew?: Duration.Input | undefined
+  /**
+   * Whether sessions that are older than the list are accepted, `false` by
+   * default. What was revoked before the list was lost is then live again.
+   */
+  readonly acceptEarlier?: boolean | undefined
+}
+
 const longest = 400 * 24 * 60 * 60 * 1000
+const longestSkew = 60 * 60 * 1000
+
+/**
+ * Reads the times of a list's options, in milliseconds. `who` is named in errors.
+ *
+ * **Gotchas**
+ *
+ * Throws a `RangeError` when `subjectLifetime` is not from 1 millisecond to 400
+ * days, or `clockSkew` is negative or more than an hour.
+ *
+ * @stability unstable
+ * @category constructors
+ * @since 0.1.0
+ */
+export const times = (
+  who: string,
+  options: Pick<SharedOptions, "subjectLifetime" | "clockSkew">
+): { readonly subjectLifetime: number; readonly clockSkew: number } => {
+  const subjectLifetime = Math.floor(Duration.toMillis(Duration.fromInputUnsafe(options.subjectLifetime ?? longest)))
+  if (!(subjectLifetime >= 1 && subjectLifetime <= longest)) {
+    throw new RangeError(`${who}: subjectLifetime must be from 1 millisecond to 400 days, got ${subjectLifetime} ms`)
+  }
+  const clockSkew = Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(options.clockSkew ?? "1 second")))
+  if (!(clockSkew >= 0 && clockSkew <= longestSkew)) {
+    throw new RangeError(`${who}: clockSkew must be from 0 to an hour, got ${clockSkew} ms`)
+  }
+  return { subjectLifetime, clockSkew }
+}
+
 const maxCapacity = 2 ** 30
 
 // Removing many at once costs little more than removing one.
@@ -205,12 +260,7 @@ export const makeMemory = (options: Options = {}): Effect.Effect<Revocations["Se
   if (!(sweepInterval > 0)) {
     throw new RangeError(`Revocations: sweepInterval must be above zero, got ${sweepInterval} ms`)
   }
-  const subjectLifetime = Math.floor(Duration.toMillis(Duration.fromInputUnsafe(options.subjectLifetime ?? longest)))
-  if (!(subjectLifetime >= 1 && subjectLifetime <= longest)) {
-    throw new RangeError(
-      `Revocations: subjectLifetime must be from 1 millisecond to 400 days, got ${subjectLifetime} ms`
-    )
-  }
+  const { subjectLifetime } = times("Revocations", { subjectLifetime: options.subjectLifetime })
   return Effect.gen(function*() {
     const clock = yield* Clock.Clock
     const startedAt = options.acceptEarlier === true ? -Infinity : clock.currentTimeMillisUnsafe()

@@ -15,49 +15,6 @@ const session = (key: string, subject?: string, at = 0): Revocations.Revocable =
 })
 
 describe("Revocations in memory", () => {
-  it.effect("a key is over from its revocation until its own deadline, and one call ends it", () =>
-    Effect.gen(function*() {
-      const list = yield* Revocations.makeMemory()
-      assert.isFalse(yield* list.isRevoked(session("a")))
-      assert.isTrue(yield* list.revoke("a", 5 * minute))
-      assert.isFalse(yield* list.revoke("a", 5 * minute))
-      assert.isTrue(yield* list.isRevoked(session("a")))
-      assert.isFalse(yield* list.isRevoked(session("b")))
-      yield* TestClock.adjust(5 * minute - 1)
-      assert.isTrue(yield* list.isRevoked(session("a")))
-      yield* TestClock.adjust(1)
-      assert.isFalse(yield* list.isRevoked(session("a")))
-      assert.isFalse(yield* list.revoke("b", 5 * minute))
-    }))
-
-  it.effect("a later deadline of a revoked key counts, an earlier one does not", () =>
-    Effect.gen(function*() {
-      const list = yield* Revocations.makeMemory()
-      yield* list.revoke("a", 5 * minute)
-      yield* list.revoke("a", 9 * minute)
-      yield* list.revoke("a", 2 * minute)
-      yield* TestClock.adjust(9 * minute - 1)
-      assert.isTrue(yield* list.isRevoked(session("a")))
-      yield* TestClock.adjust(1)
-      assert.isFalse(yield* list.isRevoked(session("a")))
-    }))
-
-  it.effect("an epoch ends what its subject signed in to up to now, and nothing else", () =>
-    Effect.gen(function*() {
-      const list = yield* Revocations.makeMemory()
-      assert.isUndefined(yield* list.epoch("ada"))
-      yield* TestClock.adjust(1000)
-      assert.strictEqual(yield* list.revokeSubject("ada"), 1000)
-      assert.strictEqual(yield* list.epoch("ada"), 1000)
-      assert.isTrue(yield* list.isRevoked(session("a", "ada", 0)))
-      assert.isTrue(yield* list.isRevoked(session("a", "ada", 1000)))
-      assert.isFalse(yield* list.isRevoked(session("a", "ada", 1001)))
-      assert.isFalse(yield* list.isRevoked(session("a", "bob", 0)))
-      assert.isFalse(yield* list.isRevoked(session("a")))
-      // A renewal does not make a sign-in younger.
-      assert.isTrue(yield* list.isRevoked({ key: "a", subject: "ada", authenticatedAt: 500, issuedAt: 5000 }))
-    }))
-
   it.effect("each epoch of a subject is after the one before, also within one millisecond and by a clock set back", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(10_000)
@@ -69,18 +26,6 @@ describe("Revocations in memory", () => {
       yield* TestClock.setTime(5000)
       assert.strictEqual(yield* list.revokeSubject("ada"), 10_002)
       assert.isTrue(yield* list.isRevoked(session("a", "ada", 10_002)))
-    }))
-
-  it.effect("a subject is forgotten after its lifetime, counted from the last epoch", () =>
-    Effect.gen(function*() {
-      const list = yield* Revocations.makeMemory({ subjectLifetime: "1 hour" })
-      yield* list.revokeSubject("ada")
-      yield* TestClock.adjust("30 minutes")
-      yield* list.revokeSubject("ada")
-      yield* TestClock.adjust(60 * minute - 1)
-      assert.strictEqual(yield* list.epoch("ada"), 30 * minute)
-      yield* TestClock.adjust(1)
-      assert.isUndefined(yield* list.epoch("ada"))
     }))
 
   it.effect("a full list refuses and forgets nothing, until something has run out", () =>
@@ -125,16 +70,6 @@ describe("Revocations in memory", () => {
       assert.isFalse(yield* list.revoke("visitor 98", 9 * minute))
       yield* TestClock.adjust(9 * minute)
       for (const key of ["signed in", "visitor 99"]) assert.isFalse(yield* list.isRevoked(session(key)))
-    }))
-
-  it.effect("a session that is older than the list is over, unless it is to be accepted", () =>
-    Effect.gen(function*() {
-      yield* TestClock.adjust(1000)
-      const list = yield* Revocations.makeMemory()
-      assert.isTrue(yield* list.isRevoked(session("a", undefined, 999)))
-      assert.isFalse(yield* list.isRevoked(session("a", undefined, 1000)))
-      const trusting = yield* Revocations.makeMemory({ acceptEarlier: true })
-      assert.isFalse(yield* trusting.isRevoked(session("a", undefined, 999)))
     }))
 
   it.effect("ten thousand users leave nothing behind", () =>

@@ -13,11 +13,10 @@
  * @stability unstable
  * @since 0.1.0
  */
-import { Revocations } from "@effect-session/core/Revocations"
+import * as Revocations from "@effect-session/core/Revocations"
 import type { SessionStoreError } from "@effect-session/core/SessionStore"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { createHash } from "node:crypto"
@@ -32,23 +31,7 @@ import { type Argument, RedisClient, type Reply } from "./RedisClient.ts"
  * @category options
  * @since 0.1.0
  */
-export interface Options {
-  /**
-   * How long the epoch of a subject is remembered, 400 days by default, the
-   * longest a session can live. Sessions end this long after their sign-in.
-   */
-  readonly subjectLifetime?: Duration.Input | undefined
-  /**
-   * How far the clocks of the application's processes, and of Redis, may be apart:
-   * 1 second by default. The epoch of a subject lies so far ahead; a sign-in is
-   * dated after it all the same. Entries outlive their sessions by as much.
-   */
-  readonly clockSkew?: Duration.Input | undefined
-  /**
-   * Whether sessions that are older than the list are accepted, `false` by
-   * default. What was revoked before the list was lost is then live again.
-   */
-  readonly acceptEarlier?: boolean | undefined
+export interface Options extends Revocations.SharedOptions {
   /**
    * What to do when the server would evict entries (`allkeys-*` and `volatile-*`)
    * once its memory is full, and sessions that were ended would be live again: warn,
@@ -56,8 +39,6 @@ export interface Options {
    */
   readonly onEviction?: "warn" | "fail" | undefined
 }
-
-const longest = 400 * 24 * 60 * 60 * 1000
 
 // The server's time, so that nothing is forgotten early by a process whose clock is ahead.
 const serverTime = `
@@ -103,17 +84,10 @@ const numberOf = (reply: Reply): number | undefined => {
  * @category constructors
  * @since 0.1.0
  */
-export const make = (options: Options = {}): Effect.Effect<Revocations["Service"], SessionStoreError, RedisClient> => {
-  const subjectLifetime = Math.floor(Duration.toMillis(Duration.fromInputUnsafe(options.subjectLifetime ?? longest)))
-  if (!(subjectLifetime >= 1 && subjectLifetime <= longest)) {
-    throw new RangeError(
-      `RedisRevocations: subjectLifetime must be from 1 millisecond to 400 days, got ${subjectLifetime} ms`
-    )
-  }
-  const clockSkew = Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(options.clockSkew ?? "1 second")))
-  if (!(clockSkew >= 0 && clockSkew <= 3_600_000)) {
-    throw new RangeError(`RedisRevocations: clockSkew must be from 0 to an hour, got ${clockSkew} ms`)
-  }
+export const make = (
+  options: Options = {}
+): Effect.Effect<Revocations.Revocations["Service"], SessionStoreError, RedisClient> => {
+  const { clockSkew, subjectLifetime } = Revocations.times("RedisRevocations", options)
   return Effect.gen(function*() {
     const client = yield* RedisClient
     const clock = yield* Clock.Clock
@@ -142,7 +116,7 @@ export const make = (options: Options = {}): Effect.Effect<Revocations["Service"
 
     const sinceWhen = (reply: Reply) => reply === null ? begin : Effect.succeed(numberOf(reply) ?? Infinity)
 
-    return Revocations.of({
+    return Revocations.Revocations.of({
       subjectLifetime,
       revoke: (key, until) =>
         Effect.map(
@@ -217,8 +191,8 @@ export const make = (options: Options = {}): Effect.Effect<Revocations["Service"
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<Revocations, SessionStoreError, RedisClient> =>
-  Layer.effect(Revocations, make(options))
+export const layer = (options?: Options): Layer.Layer<Revocations.Revocations, SessionStoreError, RedisClient> =>
+  Layer.effect(Revocations.Revocations, make(options))
 
 /**
  * Provides the list from wrapped configuration options.
@@ -229,5 +203,5 @@ export const layer = (options?: Options): Layer.Layer<Revocations, SessionStoreE
  */
 export const layerConfig = (
   options: Config.Wrap<Options>
-): Layer.Layer<Revocations, SessionStoreError | Config.ConfigError, RedisClient> =>
-  Layer.effect(Revocations, Effect.flatMap(Config.unwrap(options), make))
+): Layer.Layer<Revocations.Revocations, SessionStoreError | Config.ConfigError, RedisClient> =>
+  Layer.effect(Revocations.Revocations, Effect.flatMap(Config.unwrap(options), make))

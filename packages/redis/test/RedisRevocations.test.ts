@@ -1,6 +1,7 @@
 import { CookieStore, Session, SessionConfig, SessionManager } from "@effect-session/core"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import { type Revocable, Revocations as CookieList } from "@effect-session/core/Revocations"
+import { RevocationsConformance } from "@effect-session/core/testing"
 import { RedisRevocations } from "@effect-session/redis"
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Clock, Context, Effect, Layer, Redacted, Schema } from "effect"
@@ -41,23 +42,13 @@ const session = (key: string, at: number, subject?: string): Revocable => ({
 const now = Clock.currentTimeMillis
 
 layer(layerServer, { excludeTestServices: true })("a list of revocations in Redis", (it) => {
-  it.effect("ends a session in every process, once, until it is over by itself", () =>
-    Effect.gen(function*() {
-      const { a, b } = yield* lists({ clockSkew: 0 })
-      const at = (yield* now) + 10
-      assert.isFalse(yield* b.isRevoked(session("k", at)))
-      const answers = yield* Effect.all(
-        Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? a : b).revoke("k", at + 400, { anonymous: i % 3 === 0 })),
-        { concurrency: "unbounded" }
-      )
-      assert.strictEqual(answers.filter((ended) => ended).length, 1)
-      assert.isTrue(yield* b.isRevoked(session("k", at)))
-      assert.isFalse(yield* b.isRevoked(session("other", at)))
-      yield* Effect.sleep(500)
-      assert.isFalse(yield* b.isRevoked(session("k", at)))
-      assert.isFalse(yield* a.revoke("late", at))
-      assert.isFalse(yield* a.isRevoked(session("late", at)))
-    }))
+  const laws = RevocationsConformance.laws({
+    elapse: Effect.sleep,
+    unit: 50,
+    exactTime: false,
+    open: (_, settings) => Effect.map(lists({ clockSkew: 0, ...settings }), ({ a, b }) => [a, b])
+  })
+  for (const law of laws) it.effect(law.name, () => law.run)
 
   it.effect("outlives its sessions by as much as the clocks of two processes may be apart", () =>
     Effect.gen(function*() {
@@ -78,17 +69,6 @@ layer(layerServer, { excludeTestServices: true })("a list of revocations in Redi
       const last = yield* ends("epoch:*")
       assert.isAtLeast(last, epoch + 3_600_000 + 60_000)
       assert.isAtMost(last, epoch + 3_600_000 + 70_000)
-    }))
-
-  it.effect("remembers the later of two deadlines", () =>
-    Effect.gen(function*() {
-      const { a, b } = yield* lists({ clockSkew: 0 })
-      const at = (yield* now) + 10
-      yield* a.revoke("k", at + 200)
-      assert.isFalse(yield* b.revoke("k", at + 60_000))
-      assert.isFalse(yield* a.revoke("k", at + 300))
-      yield* Effect.sleep(400)
-      assert.isTrue(yield* b.isRevoked(session("k", at)))
     }))
 
   it.effect("ends what a subject signed in to, with clocks that are apart, and nothing that comes after", () =>
@@ -126,12 +106,6 @@ layer(layerServer, { excludeTestServices: true })("a list of revocations in Redi
       assert.isTrue(yield* b.isRevoked(session("ended", after)))
       yield* Effect.sleep(20)
       assert.isFalse(yield* b.isRevoked(session("new", yield* now)))
-    }))
-
-  it.effect("accepts earlier sessions on request", () =>
-    Effect.gen(function*() {
-      const { a } = yield* lists({ acceptEarlier: true })
-      assert.isFalse(yield* a.isRevoked(session("k", 1)))
     }))
 
   it.effect("shows neither subjects nor anything that lasts but its marker", () =>

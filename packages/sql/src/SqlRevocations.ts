@@ -12,11 +12,11 @@
  * @stability unstable
  * @since 0.1.0
  */
-import { Revocations } from "@effect-session/core/Revocations"
+import * as Revocations from "@effect-session/core/Revocations"
 import type { SessionStoreError } from "@effect-session/core/SessionStore"
 import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
@@ -33,7 +33,7 @@ import * as Runner from "./internal/runner.ts"
  * @category options
  * @since 0.1.0
  */
-export interface Options {
+export interface Options extends Revocations.SharedOptions {
   /**
    * The table, `session_revocations` by default, with its schema or without:
    * letters, digits and underscores, at most 48 of them.
@@ -51,27 +51,9 @@ export interface Options {
   readonly timeout?: Duration.Input | undefined
   /** Time between two sweeps, 10 minutes by default, give or take a fifth. */
   readonly sweepInterval?: Duration.Input | undefined
-  /**
-   * How long the epoch of a subject is remembered, 400 days by default, the
-   * longest a session can live. Sessions end this long after their sign-in.
-   */
-  readonly subjectLifetime?: Duration.Input | undefined
-  /**
-   * How far the clocks of the application's processes, and of the database, may be
-   * apart: 1 second by default. The epoch of a subject lies so far ahead; a sign-in
-   * is dated after it all the same. Entries outlive their sessions by as much.
-   */
-  readonly clockSkew?: Duration.Input | undefined
-  /**
-   * Whether sessions that are older than the list are accepted, `false` by
-   * default. What was revoked before the list was lost is then live again.
-   */
-  readonly acceptEarlier?: boolean | undefined
 }
 
 const rowsPerSweep = 1000
-
-const longest = 400 * 24 * 60 * 60 * 1000
 
 const tableOf = (options: Pick<Options, "table">) =>
   Database.tableOf("SqlRevocations", options.table ?? "session_revocations")
@@ -106,20 +88,11 @@ export const migration = (options: Pick<Options, "table"> = {}): Effect.Effect<v
  */
 export const make = (
   options: Options = {}
-): Effect.Effect<Revocations["Service"], SessionStoreError, SqlClient | Scope.Scope> => {
+): Effect.Effect<Revocations.Revocations["Service"], SessionStoreError, SqlClient | Scope.Scope> => {
   const statements = RevocationTable.make(tableOf(options))
   const timeout = Database.waitOf("SqlRevocations", "timeout", options.timeout ?? "5 seconds")
   const sweepInterval = Database.waitOf("SqlRevocations", "sweepInterval", options.sweepInterval ?? "10 minutes")
-  const subjectLifetime = Math.floor(Duration.toMillis(Duration.fromInputUnsafe(options.subjectLifetime ?? longest)))
-  if (!(subjectLifetime >= 1 && subjectLifetime <= longest)) {
-    throw new RangeError(
-      `SqlRevocations: subjectLifetime must be from 1 millisecond to 400 days, got ${subjectLifetime} ms`
-    )
-  }
-  const clockSkew = Math.ceil(Duration.toMillis(Duration.fromInputUnsafe(options.clockSkew ?? "1 second")))
-  if (!(clockSkew >= 0 && clockSkew <= 3_600_000)) {
-    throw new RangeError(`SqlRevocations: clockSkew must be from 0 to an hour, got ${clockSkew} ms`)
-  }
+  const { clockSkew, subjectLifetime } = Revocations.times("SqlRevocations", options)
   return Effect.gen(function*() {
     const client = yield* SqlClient
     const clock = yield* Clock.Clock
@@ -147,7 +120,7 @@ export const make = (
           : Effect.flatMap(query(statements.prolong, [key, until]), (prolonged) =>
             prolonged.length > 0 || left === 0 ? Effect.succeed(false) : revoke(key, until, left - 1)))
 
-    return Revocations.of({
+    return Revocations.Revocations.of({
       subjectLifetime,
       revoke: (key, until) => Effect.suspend(() => step(revoke(key, Math.ceil(until) + clockSkew, 1))),
       revokeSubject: (subject) =>
@@ -211,8 +184,8 @@ export const make = (
  * @category layers
  * @since 0.1.0
  */
-export const layer = (options?: Options): Layer.Layer<Revocations, SessionStoreError, SqlClient> =>
-  Layer.effect(Revocations, make(options))
+export const layer = (options?: Options): Layer.Layer<Revocations.Revocations, SessionStoreError, SqlClient> =>
+  Layer.effect(Revocations.Revocations, make(options))
 
 /**
  * Provides the list from wrapped configuration options.
@@ -223,5 +196,5 @@ export const layer = (options?: Options): Layer.Layer<Revocations, SessionStoreE
  */
 export const layerConfig = (
   options: Config.Wrap<Options>
-): Layer.Layer<Revocations, SessionStoreError | Config.ConfigError, SqlClient> =>
-  Layer.effect(Revocations, Effect.flatMap(Config.unwrap<Options>(options), make))
+): Layer.Layer<Revocations.Revocations, SessionStoreError | Config.ConfigError, SqlClient> =>
+  Layer.effect(Revocations.Revocations, Effect.flatMap(Config.unwrap<Options>(options), make))

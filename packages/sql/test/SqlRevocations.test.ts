@@ -1,6 +1,7 @@
 import { CookieStore, Session, SessionConfig, SessionManager } from "@effect-session/core"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import { type Revocable, Revocations as CookieList } from "@effect-session/core/Revocations"
+import { RevocationsConformance } from "@effect-session/core/testing"
 import { SqlRevocations } from "@effect-session/sql"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, describe, it, layer } from "@effect/vitest"
@@ -39,23 +40,13 @@ const session = (key: string, at: number, subject?: string): Revocable => ({
 const now = Clock.currentTimeMillis
 
 layer(layerServer, { excludeTestServices: true })("a list of revocations in PostgreSQL", (it) => {
-  it.effect("ends a session in every process, once, until it is over by itself", () =>
-    Effect.gen(function*() {
-      const { a, b } = yield* lists({ clockSkew: 0 })
-      const at = (yield* now) + 10
-      assert.isFalse(yield* b.isRevoked(session("k", at)))
-      const answers = yield* Effect.all(
-        Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? a : b).revoke("k", at + 400, { anonymous: i % 3 === 0 })),
-        { concurrency: "unbounded" }
-      )
-      assert.strictEqual(answers.filter((ended) => ended).length, 1)
-      assert.isTrue(yield* b.isRevoked(session("k", at)))
-      assert.isFalse(yield* b.isRevoked(session("other", at)))
-      yield* Effect.sleep(500)
-      assert.isFalse(yield* b.isRevoked(session("k", at)))
-      assert.isFalse(yield* a.revoke("late", at))
-      assert.isFalse(yield* a.isRevoked(session("late", at)))
-    }))
+  const laws = RevocationsConformance.laws({
+    elapse: Effect.sleep,
+    unit: 50,
+    exactTime: false,
+    open: (_, settings) => Effect.map(lists({ clockSkew: 0, ...settings }), ({ a, b }) => [a, b])
+  })
+  for (const law of laws) it.effect(law.name, () => law.run)
 
   it.effect("outlives its sessions by as much as the clocks of two processes may be apart", () =>
     Effect.gen(function*() {
@@ -74,17 +65,6 @@ layer(layerServer, { excludeTestServices: true })("a list of revocations in Post
         )
       assert.strictEqual(yield* ends("klong"), at + 660_000)
       assert.strictEqual(yield* ends("s%"), epoch + 3_600_000 + 60_000)
-    }))
-
-  it.effect("remembers the later of two deadlines", () =>
-    Effect.gen(function*() {
-      const { a, b } = yield* lists({ clockSkew: 0 })
-      const at = (yield* now) + 10
-      yield* a.revoke("k", at + 200)
-      assert.isFalse(yield* b.revoke("k", at + 60_000))
-      assert.isFalse(yield* a.revoke("k", at + 300))
-      yield* Effect.sleep(400)
-      assert.isTrue(yield* b.isRevoked(session("k", at)))
     }))
 
   it.effect("ends what a subject signed in to, with clocks that are apart, and nothing that comes after", () =>
@@ -124,28 +104,6 @@ layer(layerServer, { excludeTestServices: true })("a list of revocations in Post
       assert.isFalse(yield* b.isRevoked(session("new", yield* now)))
     }))
 
-  it.effect("counts a key anew whose entry is over, and is not swept yet", () =>
-    Effect.gen(function*() {
-      const { a, b } = yield* lists({ clockSkew: 0 })
-      const at = yield* now
-      assert.isTrue(yield* a.revoke("k", at + 100))
-      yield* Effect.sleep(200)
-      assert.isTrue(yield* b.revoke("k", at + 60_000))
-      assert.isFalse(yield* a.revoke("k", at + 60_000))
-    }))
-
-  it.effect("epochs of a subject grow, whoever asks for them at the same time", () =>
-    Effect.gen(function*() {
-      const { a, b } = yield* lists({ clockSkew: 0 })
-      const epochs = yield* Effect.all(
-        Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? a : b).revokeSubject("ada\u0000")),
-        { concurrency: "unbounded" }
-      )
-      assert.strictEqual(new Set(epochs).size, 20)
-      assert.strictEqual(yield* a.epoch("ada\u0000"), Math.max(...epochs))
-      assert.isUndefined(yield* a.epoch("ada"))
-    }))
-
   it.effect("forgets what is over by itself, and shows no subject", () =>
     Effect.gen(function*() {
       const { a, rows, sql } = yield* lists({ clockSkew: 0, subjectLifetime: 100, sweepInterval: 50 })
@@ -161,12 +119,6 @@ layer(layerServer, { excludeTestServices: true })("a list of revocations in Post
       yield* Effect.sleep(500)
       assert.deepStrictEqual(yield* keys, ["", "klong"])
       assert.isUndefined(yield* a.epoch("ada@example.com"))
-    }))
-
-  it.effect("accepts earlier sessions on request", () =>
-    Effect.gen(function*() {
-      const { a } = yield* lists({ acceptEarlier: true })
-      assert.isFalse(yield* a.isRevoked(session("k", 1)))
     }))
 
   it.effect("fails while the database does not answer, and lets nobody in", () =>

@@ -38,13 +38,13 @@ export class ConformanceError
 }
 
 /**
- * How a store under test is run.
+ * How laws let time pass, and stay apart.
  *
  * @stability unstable
  * @category options
  * @since 0.1.0
  */
-export interface Options {
+export interface Timing {
   /**
    * Lets the store's time pass: `TestClock.adjust` for a store that reads
    * `Clock`, a sleep on the live clock for a server that keeps its own time.
@@ -58,11 +58,27 @@ export interface Options {
   readonly unit?: number | undefined
   /**
    * Whether the store's time moves by `elapse` alone, to the millisecond. `true`
-   * by default. With `false` deadlines are checked with a margin, and a law that fails after
-   * it was held up (by more than a quarter of `unit`, on the caller's clock) is tried again
-   * with a `unit` twice as long, up to five times: one that was late has seen nothing.
+   * by default. With `false` deadlines are checked with a margin, and a law that
+   * fails after it was held up, by more than a quarter of `unit` on the caller's
+   * clock, is tried again with a `unit` twice as long, up to five times: one that
+   * was late has seen nothing.
    */
   readonly exactTime?: boolean | undefined
+  /**
+   * Goes into every key and subject, so that runs against one server do not
+   * meet. The same namespace gives the same keys.
+   */
+  readonly namespace?: string | undefined
+}
+
+/**
+ * How a store under test is run.
+ *
+ * @stability unstable
+ * @category options
+ * @since 0.1.0
+ */
+export interface Options extends Timing {
   /**
    * How far the `now` of a read may be off the store's time, in milliseconds: 0 by
    * default. A cache that has the store's time from an earlier answer can only
@@ -71,11 +87,6 @@ export interface Options {
   readonly clockTolerance?: number | undefined
   /** How often each race is run, 20 times by default. */
   readonly races?: number | undefined
-  /**
-   * Goes into every key and subject, so that runs against one server do not
-   * meet. The same namespace gives the same keys.
-   */
-  readonly namespace?: string | undefined
   /**
    * Makes the key for a text, always the same one; by default 43 characters of
    * base64url. A store that places sessions by a part of their key wants keys with

@@ -10,7 +10,7 @@ import * as Formatter from "effect/Formatter"
 import { SessionQuery } from "../SessionQuery.ts"
 import type { Lookup, NewRecord, Payload, RecordChange, Replacement, SessionRecord } from "../SessionStore.ts"
 import { SessionStore, type SessionStoreError } from "../SessionStore.ts"
-import { ConformanceError, type Law, type Options } from "./Law.ts"
+import { ConformanceError, type Law, type Options, type Timing } from "./Law.ts"
 
 /** The errors a law may end with. */
 export type TrialError = ConformanceError | SessionStoreError
@@ -60,9 +60,8 @@ export const show = (value: unknown): string => {
 }
 
 /** What the laws work with. */
-export interface Trial {
+export interface Trial extends Expectations, Time {
   readonly store: SessionStore["Service"]
-  readonly unit: number
   readonly races: number
   /** A duration no law lives to see the end of. */
   readonly long: number
@@ -72,18 +71,10 @@ export interface Trial {
   readonly now: Effect.Effect<number, TrialError>
   /** Whether an instant can lie between two that reads have told. */
   readonly isBetween: (from: number, at: number, to: number) => boolean
-  readonly elapse: (millis: number) => Effect.Effect<void>
-  /** Moves to the last moment at which something `millis` long surely goes on. */
-  readonly approach: (millis: number) => Effect.Effect<void>
-  /** After `approach`: moves to the first moment at which it surely has ended. */
-  readonly reach: (millis: number) => Effect.Effect<void>
   /** Runs effects at once, each after a few turns of the scheduler. */
   readonly race: <A, E, R>(effects: ReadonlyArray<Effect.Effect<A, E, R>>) => Effect.Effect<Array<A>, E, R>
   /** Lets other fibers run for a few turns. */
   readonly pause: Effect.Effect<void>
-  readonly same: (what: string, seen: unknown, expected: unknown) => Effect.Effect<void, ConformanceError>
-  readonly that: (expected: string, holds: boolean, seen: unknown) => Effect.Effect<void, ConformanceError>
-  readonly fail: (expected: string, seen: unknown) => Effect.Effect<never, ConformanceError>
   /** Creates a session and returns its record. */
   readonly create: (key: string, fields?: Partial<NewRecord>) => Effect.Effect<SessionRecord, TrialError>
   readonly save: (
@@ -162,25 +153,53 @@ export const payloads = (): ReadonlyArray<readonly [string, Payload]> => [
   ["64 KiB of bytes", Uint8Array.from({ length: 65536 }, (_, i) => (i * 31) ^ (i >>> 8))]
 ]
 
+/** What a law says of what it sees. */
+export interface Expectations {
+  readonly same: (what: string, seen: unknown, expected: unknown) => Effect.Effect<void, ConformanceError>
+  readonly that: (expected: string, holds: boolean, seen: unknown) => Effect.Effect<void, ConformanceError>
+  readonly fail: (expected: string, seen: unknown) => Effect.Effect<never, ConformanceError>
+}
+
+export const expectations = (law: string): Expectations => {
+  const fail: Expectations["fail"] = (expected, seen) =>
+    Effect.fail(new ConformanceError({ law, expected, seen: show(seen) }))
+  return {
+    fail,
+    that: (expected, holds, seen) => holds ? Effect.void : fail(expected, seen),
+    same: (what, seen, expected) => isSame(seen, expected) ? Effect.void : fail(`${what}: ${show(expected)}`, seen)
+  }
+}
+
+/** How a law lets time pass. */
+export interface Time {
+  readonly unit: number
+  readonly elapse: (millis: number) => Effect.Effect<void>
+  /** Moves to the last moment at which something `millis` long surely goes on. */
+  readonly approach: (millis: number) => Effect.Effect<void>
+  /** After `approach`: moves to the first moment at which it surely has ended. */
+  readonly reach: (millis: number) => Effect.Effect<void>
+}
+
+export const time = ({ elapse, exactTime = true, unit = 1000 }: Timing): Time => ({
+  unit,
+  elapse,
+  approach: (millis) => elapse(exactTime ? millis - 1 : Math.floor(millis / 2)),
+  reach: (millis) => elapse(exactTime ? 1 : millis - Math.floor(millis / 2) + unit)
+})
+
 const makeTrial = (name: string, options: Options, store: SessionStore["Service"], keys: Set<string>): Trial => {
-  const unit = options.unit ?? 1000
-  const exact = options.exactTime ?? true
+  const at = time(options)
   const tolerance = options.clockTolerance ?? 0
-  const long = Math.max(86_400_000, unit * 100_000)
+  const long = Math.max(86_400_000, at.unit * 100_000)
   const root = `${options.namespace ?? ""}/${name}`
   const next = random(root)
-
-  const fail: Trial["fail"] = (expected, seen) =>
-    Effect.fail(new ConformanceError({ law: name, expected, seen: show(seen) }))
-  const that: Trial["that"] = (expected, holds, seen) => holds ? Effect.void : fail(expected, seen)
-  const same: Trial["same"] = (what, seen, expected) =>
-    isSame(seen, expected) ? Effect.void : fail(`${what}: ${show(expected)}`, seen)
+  const expect = expectations(name)
+  const { fail, that } = expect
   const key = (label: string) => {
     const made = (options.keyOf ?? keyOf)(`${root}/${label}`)
     keys.add(made)
     return made
   }
-  const elapse = (millis: number) => options.elapse(millis)
   const pause = Effect.suspend(() => {
     let turns = next() % 4
     return Effect.whileLoop({ while: () => turns-- > 0, body: () => Effect.yieldNow, step: () => {} })
@@ -203,22 +222,17 @@ const makeTrial = (name: string, options: Options, store: SessionStore["Service"
   })
 
   return {
+    ...at,
+    ...expect,
     store,
-    unit,
     races: options.races ?? 20,
     long,
     key,
     subject: (label) => (options.subjectOf ?? subjectOf)(`${root}/subject/${label}`),
     now,
     isBetween: (from, at, to) => from - tolerance <= at && at <= to + tolerance,
-    elapse,
-    approach: (millis) => elapse(exact ? millis - 1 : Math.floor(millis / 2)),
-    reach: (millis) => elapse(exact ? 1 : millis - Math.floor(millis / 2) + unit),
     race: (effects) => Effect.all(effects.map((effect) => Effect.andThen(pause, effect)), { concurrency: "unbounded" }),
     pause,
-    same,
-    that,
-    fail,
     create,
     save: (key, version, fields) =>
       Effect.flatMap(
@@ -252,11 +266,11 @@ const attempts = 5
 
 // A law on a clock that nobody holds has seen nothing if it was itself held up, past an instant it meant to be before.
 // Whoever breaks a law in time breaks it again.
-const inTime = <R>(
+export const inTime = <Options extends Timing, E, R>(
   options: Options,
-  run: (options: Options) => Effect.Effect<void, TrialError, R>,
+  run: (options: Options) => Effect.Effect<void, E | ConformanceError, R>,
   left = attempts
-): Effect.Effect<void, TrialError, R> => {
+): Effect.Effect<void, E | ConformanceError, R> => {
   const { elapse, exactTime = true, namespace = "", unit = 1000 } = options
   if (exactTime) return run(options)
   return Effect.flatMap(Clock.currentTimeMillis, (began) => {

@@ -6,6 +6,7 @@
  */
 export * as FaultStore from "./FaultStore.ts"
 export * as Law from "./Law.ts"
+export * as RevocationsConformance from "./RevocationsConformance.ts"
 export * as SessionTest from "./SessionTest.ts"
 export * as StoreConformance from "./StoreConformance.ts"
 export * as StoreOperation from "./StoreOperation.ts"
