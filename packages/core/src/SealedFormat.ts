@@ -13,6 +13,7 @@
  * @since 0.1.0
  */
 
+import { charCode } from "./internal/charCode.ts"
 import { Slab } from "./internal/slab.ts"
 
 /**
@@ -301,7 +302,7 @@ const writeAscii = (data: Uint8Array, at: number, text: string): number => {
   writeLength(data, at, text.length)
   let next = at + 4
   for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
+    const code = charCode(text, i)
     if (code > 127) return -1
     data[next++] = code
   }

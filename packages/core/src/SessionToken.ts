@@ -17,6 +17,7 @@
  * @stability unstable
  * @since 0.1.0
  */
+import { charCode } from "./internal/charCode.ts"
 
 /**
  * Length of a token in characters.
@@ -44,10 +45,10 @@ for (let i = 0; i < alphabet.length; i++) characters[alphabet.charCodeAt(i)] = i
 export const isToken = (text: string): boolean => {
   if (text.length !== length) return false
   for (let i = 0; i < length; i++) {
-    const code = text.charCodeAt(i)
+    const code = charCode(text, i)
     if (code > 127 || characters[code] === 0) return false
   }
-  return characters[text.charCodeAt(length - 1)] === 3
+  return characters[charCode(text, length - 1)] === 3
 }
 
 /**
@@ -99,7 +100,7 @@ export const fromBytes = (bytes: Uint8Array): string => twoCharacters((bytes[0] 
 export const bucketOfSubject = (subject: string): string => {
   let hash = 0x811c9dc5
   for (let i = 0; i < subject.length; i++) {
-    hash = Math.imul(hash ^ subject.charCodeAt(i), 0x01000193)
+    hash = Math.imul(hash ^ charCode(subject, i), 0x01000193)
   }
   return twoCharacters((hash >>> 20) ^ (hash & 0xfff))
 }

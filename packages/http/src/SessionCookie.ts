@@ -9,6 +9,7 @@
  * @stability unstable
  * @since 0.1.0
  */
+import { charCode } from "./internal/charCode.ts"
 import { CookieConfigError, InvalidLifetime, InvalidValue, SessionCookieError, TooLarge } from "./SessionCookieError.ts"
 import type { SessionCookieErrorReason } from "./SessionCookieError.ts"
 
@@ -316,18 +317,18 @@ export const read = (cookie: Pick<SessionCookie, "name">, header: string | undef
   while (at !== -1) {
     let next = at + name.length
     let before = at - 1
-    while (isBlank(header.charCodeAt(before))) before--
-    if (before < 0 || header.charCodeAt(before) === 0x3b) {
+    while (isBlank(charCode(header, before))) before--
+    if (before < 0 || charCode(header, before) === 0x3b) {
       let start = next
-      while (isBlank(header.charCodeAt(start))) start++
-      if (header.charCodeAt(start) === 0x3d) {
+      while (isBlank(charCode(header, start))) start++
+      if (charCode(header, start) === 0x3d) {
         if (found !== undefined) return Duplicate
         start++
         let end = header.indexOf(";", start)
         if (end === -1) end = header.length
         next = end
-        while (start < end && isBlank(header.charCodeAt(start))) start++
-        while (end > start && isBlank(header.charCodeAt(end - 1))) end--
+        while (start < end && isBlank(charCode(header, start))) start++
+        while (end > start && isBlank(charCode(header, end - 1))) end--
         found = header.slice(start, end)
       }
     }

@@ -1,4 +1,5 @@
 import * as Base64Url from "effect/encoding/Base64Url"
+import { charCode } from "./charCode.ts"
 
 /** What Node, Bun and Deno have of their own, several times faster than any script. */
 interface NativeBuffer {
@@ -51,10 +52,10 @@ export const decodePortable = (text: string): Uint8Array | undefined => {
   const whole = length - rest
   let at = 0
   for (let i = 0; i < whole; i += 4) {
-    const one = text.charCodeAt(i)
-    const two = text.charCodeAt(i + 1)
-    const three = text.charCodeAt(i + 2)
-    const four = text.charCodeAt(i + 3)
+    const one = charCode(text, i)
+    const two = charCode(text, i + 1)
+    const three = charCode(text, i + 2)
+    const four = charCode(text, i + 3)
     if ((one | two | three | four) > 127) return undefined
     const a = values[one]
     const b = values[two]
@@ -77,6 +78,6 @@ export const decodePortable = (text: string): Uint8Array | undefined => {
 }
 
 const valueAt = (text: string, index: number): number => {
-  const code = text.charCodeAt(index)
+  const code = charCode(text, index)
   return code < 128 ? values[code] : invalid
 }

@@ -9,12 +9,13 @@
  */
 import * as Effect from "effect/Effect"
 import { length } from "../SessionToken.ts"
+import { charCode } from "./charCode.ts"
 
 const places = 1 << 12
 
 // The first of two. The last characters belong to the random id. The very last one has fewer values than the others.
 const placeOf = (token: string): number =>
-  (token.charCodeAt(length - 2) << 1 ^ (token.charCodeAt(length - 3) << 4) ^ (token.charCodeAt(length - 4) << 7)) &
+  (charCode(token, length - 2) << 1 ^ (charCode(token, length - 3) << 4) ^ (charCode(token, length - 4) << 7)) &
   (places - 2)
 
 // A token of 47 octets, and one that is always zero.

@@ -1,3 +1,5 @@
+import { charCode } from "./charCode.ts"
+
 const none = -1
 
 /**
@@ -66,11 +68,10 @@ const isSame = (known: string | undefined, text: string): boolean => {
   if (known === undefined || known.length !== text.length) return false
   let difference = 0
   for (let i = Math.max(0, text.length - tagLength); i < text.length; i++) {
-    difference |= known.charCodeAt(i) ^ text.charCodeAt(i)
+    difference |= charCode(known, i) ^ charCode(text, i)
   }
   return difference === 0 && known === text
 }
 
 // Ten bits. The very last character has fewer values than the others.
-const endOf = (text: string): number =>
-  (text.charCodeAt(text.length - 2) ^ text.charCodeAt(text.length - 3) << 4) & 1023
+const endOf = (text: string): number => (charCode(text, text.length - 2) ^ charCode(text, text.length - 3) << 4) & 1023

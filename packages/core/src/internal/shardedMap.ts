@@ -7,6 +7,8 @@
  *
  * @internal
  */
+import { charCode } from "./charCode.ts"
+
 const shardCount = 256
 
 // Looks at eight to fifteen characters, spread over the key: in a hash they all vary, and in any other key those
@@ -14,7 +16,7 @@ const shardCount = 256
 const shardOf = (key: string): number => {
   const step = 1 + (key.length >> 3)
   let hash = key.length
-  for (let i = key.length - 1; i >= 0; i -= step) hash = (Math.imul(hash, 31) + key.charCodeAt(i)) | 0
+  for (let i = key.length - 1; i >= 0; i -= step) hash = (Math.imul(hash, 31) + charCode(key, i)) | 0
   hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d)
   return (hash ^ (hash >>> 13)) & (shardCount - 1)
 }
