@@ -9,6 +9,7 @@ import type { ServerCommands } from "./server.ts"
 export const contenders = {
   memory: [
     "effect",
+    "by-hand",
     "effect-session",
     "node",
     "node-session",
@@ -20,6 +21,8 @@ export const contenders = {
   ],
   cookie: [
     "effect",
+    "by-hand-cookie",
+    "by-hand-sodium",
     "effect-session-cookie",
     "effect-session-sodium",
     "node",
@@ -33,6 +36,7 @@ export const contenders = {
   ],
   redis: [
     "effect",
+    "by-hand-redis",
     "effect-session-redis",
     "effect-session-redis-plain",
     "node",
@@ -55,6 +59,10 @@ export type Contender = typeof contenders[Store][number]
 /** What each of them is, for readers. */
 export const titles: { readonly [K in Contender]: string } = {
   "effect": "effect, without sessions",
+  "by-hand": "by hand, a Map",
+  "by-hand-cookie": "by hand, AES-GCM in a cookie",
+  "by-hand-sodium": "by hand, libsodium in a cookie",
+  "by-hand-redis": "by hand, Redis",
   "effect-session": "effect-session",
   "effect-session-cookie": "effect-session, cookie mode",
   "effect-session-sodium": "effect-session, cookie mode with libsodium",
