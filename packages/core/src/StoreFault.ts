@@ -18,15 +18,15 @@
  * | `touch`            | retry          | retry   | never moves activity back, never creates                         |
  * | `destroy`          | retry          | retry   | what has ended stays ended                                       |
  * | `create`           | retry          | verify  | insert-only, under a key drawn for this call: it can be compared |
+ * | `renew`            | retry          | verify  | happens once, and leaves its record under a key drawn for it     |
  * | `save`             | retry          | give up | its own effect would look like a conflict, and run updates twice |
- * | `renew`            | retry          | give up | its own effect would look like an id that is gone                |
  * | `bySubject`        | retry          | retry   | reads                                                            |
  * | `destroyBySubject` | retry          | give up | would end sessions that began meanwhile                          |
  *
- * `verify` means to try again, and to read the record if the answer says that the
- * key is taken or the limit reached: when it is the one that was sent, the first
- * try has created it. An operation that gives up fails with `applied` set to
- * `unknown`.
+ * `verify` means to try again, and to read the record if the answer is a refusal,
+ * such as a key that is taken or a session that is gone: when it is the one that
+ * was sent, an earlier try has left it. An operation that gives up fails with
+ * `applied` set to `unknown`.
  *
  * @stability unstable
  * @since 0.1.0
@@ -72,7 +72,7 @@ export const table: { readonly [O in Operation]: AfterUnknown } = {
   destroy: "retry",
   create: "verify",
   save: "giveUp",
-  renew: "giveUp",
+  renew: "verify",
   bySubject: "retry",
   destroyBySubject: "giveUp"
 }

@@ -4,7 +4,7 @@ import { TestClock } from "effect/testing"
 import { RetryBudget } from "../src/internal/retryBudget.ts"
 import * as MemoryStore from "../src/MemoryStore.ts"
 import * as Resilience from "../src/Resilience.ts"
-import { SessionStore, SessionStoreError, StoreUnavailable } from "../src/SessionStore.ts"
+import { type Replacement, SessionStore, SessionStoreError, StoreUnavailable } from "../src/SessionStore.ts"
 import * as StoreFault from "../src/StoreFault.ts"
 import * as FaultStore from "../src/testing/FaultStore.ts"
 import * as StoreConformance from "../src/testing/StoreConformance.ts"
@@ -132,6 +132,44 @@ describe("retries", () => {
       faults.next("create", FaultStore.failAfter)
       const taken = yield* within("1 second", store.create(newRecord("b", { payload: "another" })))
       assert.deepStrictEqual(taken, Exit.succeed({ _tag: "KeyTaken" }))
+    }).pipe(Effect.provide(layer())))
+
+  it.effect("recognize the session that a lost renewal has left under its new key, and no other", () =>
+    Effect.gen(function*() {
+      const { begin, faults, store, tag } = yield* setup
+      const renewed = (key: string, to: string, fields?: Partial<Replacement>) =>
+        Effect.map(
+          within("1 second", store.renew(key, 1, replacement(to, fields), { grace: 60_000 })),
+          (exit) => exit !== undefined && Exit.isSuccess(exit) ? exit.value : reasonOf(exit)
+        )
+      yield* begin("a")
+      faults.next("renew", FaultStore.failAfter)
+      const own = yield* renewed("a", "a2")
+      assert.strictEqual(faults.count("renew"), 2)
+      const there = yield* store.load("a2")
+      assert.strictEqual(there._tag, "Live")
+      assert.deepStrictEqual<unknown>(own, {
+        _tag: "Renewed",
+        record: there._tag === "Live" ? there.record : undefined,
+        evicted: []
+      })
+      assert.deepInclude(yield* store.load("a"), { _tag: "Live", alias: "a2" })
+      // Another request was faster: nothing of this one is there.
+      yield* begin("b")
+      yield* store.save("b", 1, change("x"))
+      faults.next("renew", FaultStore.failBefore)
+      assert.deepStrictEqual(yield* renewed("b", "b2"), { _tag: "Conflict" })
+      // The key is somebody else's.
+      yield* begin("c")
+      faults.next("renew", FaultStore.failBefore)
+      assert.deepStrictEqual(yield* renewed("c", "a2", { payload: "another" }), { _tag: "KeyTaken" })
+      // It has ended meanwhile.
+      faults.next(
+        "renew",
+        (call, asked) => Effect.tapError(FaultStore.failAfter(call, asked), () => store.destroy("c2"))
+      )
+      assert.deepStrictEqual(yield* renewed("c", "c2"), { _tag: "Gone" })
+      assert.strictEqual(yield* tag("c2"), "Absent")
     }).pipe(Effect.provide(layer())))
 
   it.effect("are made for faults that pass only", () =>

@@ -11,6 +11,7 @@ import {
   type NewRecord,
   type Payload,
   type Renewed,
+  type Replacement,
   type Saved,
   type SessionRecord,
   SessionStore,
@@ -34,7 +35,10 @@ const samePayload = (a: Payload, b: Payload): boolean =>
     : a.length === b.length && a.every((octet, i) => octet === b[i])
 
 /** Whether a stored record is the one that was sent. */
-const isOwn = (sent: NewRecord, { format, idleTimeout, payload, subject, version }: SessionRecord): boolean =>
+const isOwn = (
+  sent: NewRecord | Replacement,
+  { format, idleTimeout, payload, subject, version }: SessionRecord
+): boolean =>
   version === 1 && format === sent.format && idleTimeout === sent.idleTimeout && subject === sent.subject &&
   samePayload(payload, sent.payload)
 
@@ -173,6 +177,14 @@ export const make = (
       return policy._tag === "Fallback" ? instead(policy, error) : Effect.fail(error)
     })
 
+  // What an earlier try has left under a key that was drawn for it, whatever a later one is told.
+  const left = (sent: NewRecord | Replacement): Effect.Effect<SessionRecord | undefined, SessionStoreError> =>
+    Effect.map(
+      store.load(sent.key),
+      (lookup) =>
+        lookup._tag === "Live" && lookup.alias === undefined && isOwn(sent, lookup.record) ? lookup.record : undefined
+    )
+
   const readOnly = (operation: StoreFault.Operation) => guard.reject(operation, "readOnly", 1000)
 
   const destroy = (fiber: AnyFiber, key: string) =>
@@ -202,12 +214,9 @@ export const make = (
       Effect.withFiber((fiber) => {
         const call = copies === undefined ? 0 : copies.begin()
         const verify = (created: Created): Effect.Effect<Created, SessionStoreError> =>
-          created._tag === "Created" ?
-            Effect.succeed(created) :
-            Effect.map(store.load(record.key), (lookup) =>
-              lookup._tag === "Live" && lookup.alias === undefined && isOwn(record, lookup.record)
-                ? { _tag: "Created", record: lookup.record, evicted: noKeys }
-                : created)
+          created._tag === "Created"
+            ? Effect.succeed(created)
+            : Effect.map(left(record), (record) => record ? { _tag: "Created", record, evicted: noKeys } : created)
         return orFallback(
           fiber,
           Effect.map(
@@ -282,6 +291,10 @@ export const make = (
         const call = copies === undefined ? 0 : copies.begin()
         const there = (fallback: OutagePolicy.Fallback) =>
           fallback.store.renew(oldKey, expectedVersion, replacement, options)
+        const verify = (renewed: Renewed): Effect.Effect<Renewed, SessionStoreError> =>
+          renewed._tag === "Renewed"
+            ? Effect.succeed(renewed)
+            : Effect.map(left(replacement), (record) => record ? { _tag: "Renewed", record, evicted: noKeys } : renewed)
         // Whatever becomes of it, the old key may be over.
         const over = Effect.sync(() => copies?.end(oldKey))
         return orFallback(
@@ -292,7 +305,8 @@ export const make = (
                 fiber,
                 "renew",
                 oldKey,
-                () => store.renew(oldKey, expectedVersion, replacement, options)
+                () => store.renew(oldKey, expectedVersion, replacement, options),
+                verify
               ),
               over
             ),
