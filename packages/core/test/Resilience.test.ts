@@ -142,6 +142,7 @@ describe("retries", () => {
           within("1 second", store.renew(key, 1, replacement(to, fields), { grace: 60_000 })),
           (exit) => exit !== undefined && Exit.isSuccess(exit) ? exit.value : reasonOf(exit)
         )
+      const nobodyKnows = FaultStore.failWith(error({ applied: "unknown" }))
       yield* begin("a")
       faults.next("renew", FaultStore.failAfter)
       const own = yield* renewed("a", "a2")
@@ -157,11 +158,11 @@ describe("retries", () => {
       // Another request was faster: nothing of this one is there.
       yield* begin("b")
       yield* store.save("b", 1, change("x"))
-      faults.next("renew", FaultStore.failBefore)
+      faults.next("renew", nobodyKnows)
       assert.deepStrictEqual(yield* renewed("b", "b2"), { _tag: "Conflict" })
       // The key is somebody else's.
       yield* begin("c")
-      faults.next("renew", FaultStore.failBefore)
+      faults.next("renew", nobodyKnows)
       assert.deepStrictEqual(yield* renewed("c", "a2", { payload: "another" }), { _tag: "KeyTaken" })
       // It has ended meanwhile.
       faults.next(
@@ -170,6 +171,14 @@ describe("retries", () => {
       )
       assert.deepStrictEqual(yield* renewed("c", "c2"), { _tag: "Gone" })
       assert.strictEqual(yield* tag("c2"), "Absent")
+      // A store of several steps has taken the key, and not finished.
+      yield* begin("e")
+      const unfinished = (to: string): FaultStore.Fault => (call) =>
+        Effect.ensuring(Effect.andThen(begin(to), call), Effect.ignore(store.destroy(to)))
+      faults.next("renew", nobodyKnows, unfinished("e2"), unfinished("e2"))
+      assert.deepInclude(yield* renewed("e", "e2"), { applied: "unknown" })
+      faults.next("renew", nobodyKnows, unfinished("e3"))
+      assert.deepInclude(yield* renewed("e", "e3"), { _tag: "Renewed", evicted: [] })
     }).pipe(Effect.provide(layer())))
 
   it.effect("are made for faults that pass only", () =>

@@ -136,6 +136,27 @@ describe("stale reads", () => {
       yield* Effect.flip(store.load("spared"))
     }).pipe(Effect.provide(layer({ ...withStale, recoveryCheck: "1 day" }))))
 
+  it.effect("never serve a session that a write has ended whose answer was lost", () =>
+    Effect.gen(function*() {
+      const { begin, faults, store } = yield* setup
+      const limit = { max: 1, onLimit: "evict" } as const
+      for (const key of ["ada", "bob"]) yield* begin(`${key}-old`, key)
+      yield* begin("anonymous")
+      faults.next("renew", FaultStore.failAfter)
+      const renewed = yield* within(
+        "1 second",
+        store.renew("anonymous", 1, replacement("ada-new", { subject: "ada", authenticated: true }), { limit })
+      )
+      faults.next("create", FaultStore.failAfter)
+      const created = yield* within("1 second", store.create(newRecord("bob-new", { subject: "bob" }), limit))
+      assert.isTrue(renewed && Exit.isSuccess(renewed) && created && Exit.isSuccess(created))
+      faults.always(FaultStore.failBefore)
+      for (const key of ["ada-old", "bob-old"]) {
+        const exit = yield* within("1 second", store.load(key))
+        assert.isTrue(exit && Exit.isFailure(exit), key)
+      }
+    }).pipe(Effect.provide(layer({ outage: stale, recoveryCheck: "1 day" }))))
+
   it.effect("are not brought back by a load that began before the end of the session", () =>
     Effect.gen(function*() {
       const { begin, faults, query, store } = yield* setup

@@ -13,9 +13,11 @@ import {
   type Renewed,
   type Replacement,
   type Saved,
+  type SessionLimit,
   type SessionRecord,
   SessionStore,
-  type SessionStoreError
+  SessionStoreError,
+  StoreUnavailable
 } from "../SessionStore.ts"
 import * as StoreFault from "../StoreFault.ts"
 import type { Flights, Guard } from "./guard.ts"
@@ -41,6 +43,14 @@ const isOwn = (
 ): boolean =>
   version === 1 && format === sent.format && idleTimeout === sent.idleTimeout && subject === sent.subject &&
   samePayload(payload, sent.payload)
+
+const unsettled = new SessionStoreError({
+  reason: new StoreUnavailable({
+    description: "an earlier try has begun, and is not confirmed",
+    applied: "unknown",
+    transient: true
+  })
+})
 
 /** What the store is decorated with. */
 export interface Parts {
@@ -177,13 +187,24 @@ export const make = (
       return policy._tag === "Fallback" ? instead(policy, error) : Effect.fail(error)
     })
 
-  // What an earlier try has left under a key that was drawn for it, whatever a later one is told.
-  const left = (sent: NewRecord | Replacement): Effect.Effect<SessionRecord | undefined, SessionStoreError> =>
-    Effect.map(
-      store.load(sent.key),
-      (lookup) =>
-        lookup._tag === "Live" && lookup.alias === undefined && isOwn(sent, lookup.record) ? lookup.record : undefined
-    )
+  // What a try is told after an earlier one whose outcome nobody knows, and which may have done it all by itself.
+  const verifying = <A extends Created | Renewed>(
+    sent: NewRecord | Replacement,
+    limit: SessionLimit | undefined,
+    done: (record: SessionRecord) => A
+  ) =>
+  (answer: A): Effect.Effect<A, SessionStoreError> => {
+    if (answer._tag === "Created" || answer._tag === "Renewed") return Effect.succeed(answer)
+    return Effect.flatMap(store.load(sent.key), (lookup): Effect.Effect<A, SessionStoreError> => {
+      if (lookup._tag === "Live" && lookup.alias === undefined && isOwn(sent, lookup.record)) {
+        // Nobody tells any more whom it has evicted.
+        if (limit !== undefined && sent.subject !== undefined) copies?.endSubject(sent.subject, sent.key)
+        return Effect.succeed(done(lookup.record))
+      }
+      // The key was drawn for this call. Who has it, and is not there, is the earlier try, in the middle of its steps.
+      return answer._tag === "KeyTaken" && lookup._tag !== "Live" ? Effect.fail(unsettled) : Effect.succeed(answer)
+    })
+  }
 
   const readOnly = (operation: StoreFault.Operation) => guard.reject(operation, "readOnly", 1000)
 
@@ -213,10 +234,7 @@ export const make = (
     create: (record, limit) =>
       Effect.withFiber((fiber) => {
         const call = copies === undefined ? 0 : copies.begin()
-        const verify = (created: Created): Effect.Effect<Created, SessionStoreError> =>
-          created._tag === "Created"
-            ? Effect.succeed(created)
-            : Effect.map(left(record), (record) => record ? { _tag: "Created", record, evicted: noKeys } : created)
+        const verify = verifying<Created>(record, limit, (record) => ({ _tag: "Created", record, evicted: noKeys }))
         return orFallback(
           fiber,
           Effect.map(
@@ -291,10 +309,11 @@ export const make = (
         const call = copies === undefined ? 0 : copies.begin()
         const there = (fallback: OutagePolicy.Fallback) =>
           fallback.store.renew(oldKey, expectedVersion, replacement, options)
-        const verify = (renewed: Renewed): Effect.Effect<Renewed, SessionStoreError> =>
-          renewed._tag === "Renewed"
-            ? Effect.succeed(renewed)
-            : Effect.map(left(replacement), (record) => record ? { _tag: "Renewed", record, evicted: noKeys } : renewed)
+        const verify = verifying<Renewed>(
+          replacement,
+          options?.limit,
+          (record) => ({ _tag: "Renewed", record, evicted: noKeys })
+        )
         // Whatever becomes of it, the old key may be over.
         const over = Effect.sync(() => copies?.end(oldKey))
         return orFallback(
