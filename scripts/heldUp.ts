@@ -12,12 +12,25 @@ export interface Pause {
   readonly to: number
 }
 
+/** A test that has failed. Of one that never ran, nobody knows when. */
+export interface Failure {
+  readonly file: string
+  readonly name: string
+  readonly from: number | undefined
+  readonly to: number | undefined
+}
+
+/** What failed in a run, as `failures.ts` writes it. */
+export interface Failures {
+  /** Errors that belong to no test. */
+  readonly outside: number
+  readonly inside: ReadonlyArray<Failure>
+}
+
 interface TestFile {
   readonly name: string
   readonly status: string
-  readonly startTime: number
-  readonly endTime: number
-  readonly assertionResults: ReadonlyArray<{ readonly status: string; readonly fullName: string }>
+  readonly assertionResults: ReadonlyArray<{ readonly status: string }>
 }
 
 /** What is read of the report that vitest writes. */
@@ -26,6 +39,8 @@ export interface Report {
   readonly numPassedTests: number
   readonly numFailedTests: number
   readonly testResults: ReadonlyArray<TestFile>
+  /** Names of what passed when it was run again. */
+  readonly triedAgain?: ReadonlyArray<string>
 }
 
 const step = 10
@@ -49,23 +64,24 @@ const inRealTime = /^(packages\/(redis|cluster|sql)\/|packages\/\w+\/chaos\/|scr
 
 /**
  * The files that are worth another run: those with failures, if tests of real servers are all that has failed, and the
- * machine stood still while each of them ran. Otherwise none.
+ * machine stood still while each of these tests ran. Otherwise none.
  */
-export const files = (root: string, report: Report, pauses: ReadonlyArray<Pause>): ReadonlyArray<string> => {
-  const failed = report.testResults.filter(({ status }) => status === "failed")
-  const excused = failed.filter(({ assertionResults, endTime, name, startTime }) =>
-    inRealTime.test(relative(root, name).split(sep).join("/")) &&
-    assertionResults.some(({ status }) => status === "failed") &&
-    pauses.some(({ from, to }) => from < endTime && to > startTime)
-  )
-  return excused.length === failed.length ? excused.map(({ name }) => name) : []
+export const files = (
+  root: string,
+  { inside, outside }: Failures,
+  pauses: ReadonlyArray<Pause>
+): ReadonlyArray<string> => {
+  const isExcused = ({ file, from, to }: Failure) =>
+    from !== undefined && to !== undefined && inRealTime.test(relative(root, file).split(sep).join("/")) &&
+    pauses.some((pause) => pause.from < to && pause.to > from)
+  return outside === 0 && inside.every(isExcused) ? [...new Set(inside.map(({ file }) => file))] : []
 }
 
 const passed = ({ assertionResults }: TestFile): number =>
   assertionResults.filter(({ status }) => status === "passed").length
 
 /** The report of a run, with the files that were run again as they were then. */
-export const merged = <A extends Report>(report: A, again: Report): A => {
+export const merged = <A extends Report>(report: A, again: Report, { inside }: Failures): A => {
   const latest = report.testResults.map((file) => again.testResults.find(({ name }) => name === file.name) ?? file)
   return {
     ...report,
@@ -74,6 +90,7 @@ export const merged = <A extends Report>(report: A, again: Report): A => {
     numFailedTests:
       latest.flatMap(({ assertionResults }) => assertionResults.filter(({ status }) => status === "failed"))
         .length,
-    testResults: latest
+    testResults: latest,
+    triedAgain: inside.map(({ name }) => name)
   }
 }

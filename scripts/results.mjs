@@ -10,7 +10,7 @@ import { relative } from "node:path"
 import { stripVTControlCharacters } from "node:util"
 
 const [report, status] = process.argv.slice(2)
-const { numFailedTests, numPassedTests, success, testResults } = existsSync(report)
+const { numFailedTests, numPassedTests, success, testResults, triedAgain = [] } = existsSync(report)
   ? JSON.parse(readFileSync(report, "utf8"))
   : { numFailedTests: 0, numPassedTests: 0, success: false, testResults: [] }
 const failed = success && status === "0" ? numFailedTests : Math.max(numFailedTests, 1)
@@ -34,5 +34,6 @@ for (const { assertionResults, message, name, status } of testResults) {
 }
 if (failed > named) console.log("\nSomething failed outside of every test, or before them; see above.")
 
+for (const name of triedAgain) console.log(`\nPassed at the second try, the machine stood still at the first: ${name}`)
 console.log(`\n${numPassedTests} passed, ${failed} failed`)
 process.exit(failed === 0 ? 0 : 1)

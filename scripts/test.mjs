@@ -8,10 +8,11 @@ import { once } from "node:events"
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { delimiter, join, relative } from "node:path"
 import { fileURLToPath } from "node:url"
-import * as HeldUp from "./heldUp.ts"
 
 const report = ".artifacts/vitest.json"
-const vitest = (to) => ["vitest", "run", "--reporter=default", "--reporter=json", `--outputFile.json=${to}`]
+const failures = ".artifacts/failures.json"
+const reporters = ["--reporter=default", "--reporter=./scripts/failures.ts", "--reporter=json"]
+const vitest = (to) => ["vitest", "run", ...reporters, `--outputFile.json=${to}`]
 
 const steps = [
   { name: "prerequisites", run: ["node", "scripts/prerequisites.mjs"] },
@@ -50,29 +51,33 @@ const run = async ([command, ...args]) => {
 
 const read = (path) => JSON.parse(readFileSync(join(root, path), "utf8"))
 
-/** Whether the tests that failed while the machine stood still pass when they are run again. */
-const passesAgain = async (pauses) => {
-  if (!existsSync(join(root, report))) return false
-  const first = read(report)
-  const files = HeldUp.files(root, first, pauses)
-  if (files.length === 0) return false
+/** Runs the tests, and once more those of real servers that failed while the machine stood still. */
+const runTests = async (command) => {
+  // Here, so that an old Node gets as far as being told so.
+  const HeldUp = await import("./heldUp.ts")
+  const watch = HeldUp.watch()
+  const first = await run(command)
+  watch.stop()
+  if (first.passed || !existsSync(join(root, report)) || !existsSync(join(root, failures))) return first
+  const failed = read(failures)
+  const files = HeldUp.files(root, failed, watch.pauses)
+  if (files.length === 0) return first
   console.error(`\nThe machine stood still for ${HeldUp.longEnough} ms or more while these failed. Once more:`)
-  for (const file of files) console.error(`  ${relative(root, file)}`)
-  const second = ".artifacts/vitest.again.json"
-  const { passed } = await run([...vitest(second), ...files])
-  if (!passed) return false
-  const merged = HeldUp.merged(first, read(second))
+  for (const { file, name } of failed.inside) console.error(`  ${relative(root, file)}: ${name}`)
+  const merge = read(report)
+  const again = ".artifacts/vitest.again.json"
+  const second = await run([...vitest(again), ...files])
+  if (!second.passed) return second
+  const merged = HeldUp.merged(merge, read(again), failed)
   writeFileSync(join(root, report), JSON.stringify(merged))
-  return merged.success
+  return { passed: merged.success, why: first.why }
 }
 
-rmSync(join(root, report), { force: true })
+for (const path of [report, failures]) rmSync(join(root, path), { force: true })
 for (const step of chosen) {
   console.log(`\n== ${step.name}: ${step.run.join(" ")}`)
-  const watch = HeldUp.watch()
-  const { passed, why } = await run(step.run)
-  watch.stop()
-  if (!passed && !(step.name === "tests" && await passesAgain(watch.pauses))) {
+  const { passed, why } = await (step.name === "tests" ? runTests : run)(step.run)
+  if (!passed) {
     console.error(`\nFAILED: ${step.name}${why}.${step.hint ? ` ${step.hint}` : ""}`)
     console.error(`This step alone: npm test -- ${step.name}`)
     process.exit(1)

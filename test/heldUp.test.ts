@@ -1,59 +1,68 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as HeldUp from "../scripts/heldUp.ts"
 
-const file = (name: string, from: number, to: number, ...tests: ReadonlyArray<string>) => ({
-  name: `/work/${name}`,
-  status: tests.every((status) => status === "passed") && tests.length > 0 ? "passed" : "failed",
-  startTime: from,
-  endTime: to,
-  assertionResults: tests.map((status, i) => ({ status, fullName: `test ${i}` }))
+const failure = (name: string, from?: number, to?: number): HeldUp.Failure => ({
+  file: `/work/${name}`,
+  name: `${name} fails`,
+  from,
+  to
 })
-
-const report = (...testResults: ReadonlyArray<ReturnType<typeof file>>): HeldUp.Report =>
-  HeldUp.merged({ success: false, numPassedTests: 0, numFailedTests: 0, testResults }, {
-    success: false,
-    numPassedTests: 0,
-    numFailedTests: 0,
-    testResults: []
-  })
-
-const pause = (from: number, to: number): HeldUp.Pause => ({ from, to })
-const files = (report: HeldUp.Report, ...pauses: ReadonlyArray<HeldUp.Pause>) => HeldUp.files("/work", report, pauses)
+const files = (inside: ReadonlyArray<HeldUp.Failure>, pauses: ReadonlyArray<HeldUp.Pause>, outside = 0) =>
+  HeldUp.files("/work", { outside, inside }, pauses)
 
 const store = "packages/redis/test/RedisStore.test.ts"
 const outage = "scratchpad/test/demo.outage.test.ts"
 const memory = "packages/core/test/MemoryStore.test.ts"
 
 describe("a test that failed while the machine stood still", () => {
-  const late = file(store, 1000, 2000, "passed", "failed")
+  const late = failure(store, 1000, 2000)
+  const pauses = [{ from: 1500, to: 1700 }]
 
   it("is run again", () => {
-    assert.deepStrictEqual(files(report(late), pause(1500, 1700)), [`/work/${store}`])
-    assert.deepStrictEqual(files(report(late), pause(900, 1001)), [`/work/${store}`])
-    const chaos = file("packages/core/chaos/Soak.test.ts", 1000, 2000, "failed")
-    assert.lengthOf(files(report(late, chaos, file(outage, 1900, 9000, "failed")), pause(1950, 2050)), 3)
+    assert.deepStrictEqual(files([late, late], pauses), [`/work/${store}`])
+    assert.deepStrictEqual(files([late], [{ from: 900, to: 1001 }]), [`/work/${store}`])
+    const chaos = failure("packages/core/chaos/Soak.test.ts", 1000, 2000)
+    assert.lengthOf(files([late, chaos, failure(outage, 1600, 9000)], pauses), 3)
   })
 
   it("is not when it stood still at another time, or not at all", () => {
-    assert.deepStrictEqual(files(report(late), pause(0, 1000), pause(2000, 9000)), [])
-    assert.deepStrictEqual(files(report(late)), [])
-    assert.deepStrictEqual(files(report(late, file(outage, 5000, 6000, "failed")), pause(1500, 1700)), [])
+    assert.deepStrictEqual(files([late], [{ from: 0, to: 1000 }, { from: 2000, to: 9000 }]), [])
+    assert.deepStrictEqual(files([late], []), [])
+    assert.deepStrictEqual(files([late, failure(outage, 5000, 6000)], pauses), [])
   })
 
   it("is not beside one that has no such excuse", () => {
-    assert.deepStrictEqual(files(report(late, file(memory, 1000, 2000, "failed")), pause(1500, 1700)), [])
-    assert.deepStrictEqual(files(report(late, file("test/pack.test.ts", 1000, 2000, "failed")), pause(1500, 1700)), [])
+    assert.deepStrictEqual(files([late, failure(memory, 1000, 2000)], pauses), [])
+    assert.deepStrictEqual(files([late, failure("test/pack.test.ts", 1000, 2000)], pauses), [])
     // Could not be loaded.
-    assert.deepStrictEqual(files(report(late, file(outage, 1000, 2000)), pause(1500, 1700)), [])
+    assert.deepStrictEqual(files([late, failure(outage)], pauses), [])
+    // Outside of every test.
+    assert.deepStrictEqual(files([late], pauses, 1), [])
   })
 
-  it("counts as what it was the second time", () => {
-    const first = report(late, file(memory, 0, 9, "passed", "passed"))
-    assert.deepStrictEqual([first.success, first.numPassedTests, first.numFailedTests], [false, 3, 1])
-    const second = HeldUp.merged(first, report(file(store, 3000, 4000, "passed", "passed")))
-    assert.deepStrictEqual([second.success, second.numPassedTests, second.numFailedTests], [true, 4, 0])
-    const failed = HeldUp.merged(first, report(file(store, 3000, 4000, "failed", "failed")))
-    assert.deepStrictEqual([failed.success, failed.numPassedTests, failed.numFailedTests], [false, 2, 2])
+  it("counts as what it was the second time, and is named", () => {
+    const file = (name: string, ...statuses: ReadonlyArray<string>) => ({
+      name,
+      status: statuses.every((status) => status === "passed") ? "passed" : "failed",
+      assertionResults: statuses.map((status) => ({ status }))
+    })
+    const report = (...testResults: ReadonlyArray<ReturnType<typeof file>>): HeldUp.Report => ({
+      success: false,
+      numPassedTests: 0,
+      numFailedTests: 0,
+      testResults
+    })
+    const first = report(file(store, "passed", "failed"), file(memory, "passed", "passed"))
+    const merged = (...statuses: ReadonlyArray<string>) => {
+      const { numFailedTests, numPassedTests, success, triedAgain } = HeldUp.merged(
+        first,
+        report(file(store, ...statuses)),
+        { outside: 0, inside: [late] }
+      )
+      return [success, numPassedTests, numFailedTests, triedAgain]
+    }
+    assert.deepStrictEqual(merged("passed", "passed"), [true, 4, 0, [late.name]])
+    assert.deepStrictEqual(merged("failed", "failed"), [false, 2, 2, [late.name]])
   })
 
   it("is told by a process that did nothing itself", async () => {

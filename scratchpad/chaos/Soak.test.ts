@@ -100,7 +100,7 @@ const soak: (backend: Backend.Backend) => Effect.Effect<void, unknown, Scope.Sco
     before.port = String(proxy.port)
     const { demo, url } = yield* Backend.demoOn(backend, { url: Redacted.make(before.href) }, [Vitals.module])
     const record = Visitor.record()
-    const { goOn, rest } = yield* crowd(url, record)
+    const { goOn, leave, rest } = yield* crowd(url, record)
     const begun = performance.now()
 
     // What is left when nothing fails and nobody asks for anything: limits of time are over, circuits closed again.
@@ -126,7 +126,9 @@ const soak: (backend: Backend.Backend) => Effect.Effect<void, unknown, Scope.Sco
           } ms at most, ` +
           `${vitals.delay.p99.toFixed(1)} one turn in a hundred; answers ${
             [...record.answers].toSorted().map(([status, n]) => `${n} x ${status}`).join(", ")
-          }, ${record.explained} unsure, the longest ${record.longest.toFixed(0)} ms, ${record.wrong.length} wrong`
+          }, ${record.explained} of ${record.unsure} unsure, the longest ${
+            record.longest.toFixed(0)
+          } ms, ${record.wrong.length} wrong`
       )
 
     yield* Effect.sleep(minutes > 0 ? 5000 : 2000)
@@ -135,7 +137,7 @@ const soak: (backend: Backend.Backend) => Effect.Effect<void, unknown, Scope.Sco
     let warm: Vitals.Vitals | undefined
     let last = first
     let examined = performance.now()
-    while (performance.now() - begun < duration) {
+    do {
       for (const { begin, end, lasts } of shuffled(faultsOf(server, proxy))) {
         yield* Effect.ensuring(
           Effect.andThen(begin, Effect.sleep(lasts / 4 + Math.random() * (minutes > 0 ? lasts : lasts / 4))),
@@ -143,24 +145,35 @@ const soak: (backend: Backend.Backend) => Effect.Effect<void, unknown, Scope.Sco
         )
         yield* Effect.sleep(minutes > 0 ? 500 + Math.random() * 4000 : 400)
       }
-      if (minutes > 0 && performance.now() - examined < 50_000) continue
+      assert.strictEqual(record.wrong.join("\n"), "")
+      const over = performance.now() - begun >= duration
+      if (!over && performance.now() - examined < 50_000) continue
       last = yield* examine
       yield* tell(last)
       examined = performance.now()
       // Code is compiled and caches are full after a tenth of the time.
       if (warm === undefined && performance.now() - begun > duration / 10) warm = last
-      assert.strictEqual(record.wrong.join("\n"), "")
-    }
+      if (over) break
+    } while (true)
+    yield* Effect.promise(leave)
+    assert.strictEqual(record.wrong.join("\n"), "")
+    // Of renewals that were refused few have happened, and of those the fewest unnoticed.
+    assert.isAtMost(record.explained, 1 + record.unsure / 20)
     assert.isDefined(warm)
     assert.isAtLeast(record.answers.get("200") ?? 0, 100)
     assert.isAtLeast(record.answers.get("503") ?? 0, 10, "the faults were felt")
     // Of some that have ended, the last one is remembered until the next takes its place.
+    assert.isAbove(first.fibers, 0)
     assert.isAtMost(last.fibers, first.fibers + 3)
+    assert.isAtMost(last.timers, first.timers + 3)
     // One of them listens.
     assert.isAtMost(last.sockets, 1 + backend.connections)
     assert.isAtMost(last.descriptors - last.sockets, first.descriptors - first.sockets)
     // A short run ends before code is compiled and caches are full.
-    if (minutes > 0) assert.isAtMost(last.heap, warm.heap * growth)
+    if (minutes > 0) {
+      assert.isAtMost(last.heap, warm.heap * growth)
+      assert.isAtMost(last.external, warm.external * growth)
+    }
     assert.strictEqual(demo.output.stderr.split("\n").filter((line) => !said.test(line)).join("\n"), "")
   }
 )

@@ -9,7 +9,8 @@ import { type Answer, browser } from "../test/Browser.ts"
 export interface Record {
   readonly answers: Map<string, number>
   readonly wrong: Array<string>
-  /** Signed out after a renewal, or a sign-out, that nobody confirmed. */
+  /** Renewals that nobody confirmed, and visitors that were signed out after one. */
+  unsure: number
   explained: number
   longest: number
   /** Cookies of sessions whose end was confirmed. */
@@ -17,7 +18,7 @@ export interface Record {
 }
 
 /** Of nobody so far. */
-export const record = (): Record => ({ answers: new Map(), wrong: [], explained: 0, longest: 0, dead: [] })
+export const record = (): Record => ({ answers: new Map(), wrong: [], unsure: 0, explained: 0, longest: 0, dead: [] })
 
 interface SignedIn {
   cookie: string
@@ -114,8 +115,10 @@ export const make = (url: string, name: string, record: Record) => {
 
   const renew = async (at: SignedIn) => {
     const answer = await send("POST", "/api/renew", at.cookie)
-    if (answer === undefined) at.unsure = true
-    else at.cookie = cookieOf(answer) ?? at.cookie
+    if (answer === undefined) {
+      at.unsure = true
+      record.unsure++
+    } else at.cookie = cookieOf(answer) ?? at.cookie
   }
 
   const leave = async (at: SignedIn, path: string) => {

@@ -50,6 +50,11 @@ describe("conformance kit on the reference store", () => {
       yield* Effect.flip(Effect.provide(touching, layer("touch bumps the version")))
       assert.isBelow((yield* Clock.currentTimeMillis) - began, 200)
       yield* Effect.flip(Effect.provide(touching, heldUp(60, 4, "touch bumps the version"), { local: true }))
+      // No time passes in it: whatever it took, it has seen what it has seen.
+      const unknown = named("an unknown key is absent and no operation makes it known", false)
+      const before = yield* Clock.currentTimeMillis
+      yield* Effect.flip(Effect.provide(unknown, heldUp(60, Infinity, "save upserts"), { local: true }))
+      assert.isBelow((yield* Clock.currentTimeMillis) - before, 400)
       const error = yield* Effect.flip(Effect.provide(named(keptAlive, false), heldUp(1e6, Infinity), { local: true }))
       assert.strictEqual(error._tag, "ConformanceError")
     }))

@@ -59,9 +59,9 @@ export interface Timing {
   /**
    * Whether the store's time moves by `elapse` alone, to the millisecond. `true`
    * by default. With `false` deadlines are checked with a margin, and a law that
-   * fails after it was held up, by more than a quarter of `unit` on the caller's
-   * clock, is tried again with a `unit` twice as long, up to five times: one that
-   * was late has seen nothing.
+   * lets time pass and fails after it was held up, by more than a quarter of `unit`
+   * on the caller's clock, is tried again with a `unit` twice as long, up to five
+   * times: one that was late has seen nothing.
    */
   readonly exactTime?: boolean | undefined
   /**

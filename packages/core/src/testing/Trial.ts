@@ -265,7 +265,7 @@ const cleanup = (store: SessionStore["Service"], keys: ReadonlySet<string>) =>
 const attempts = 5
 
 // A law on a clock that nobody holds has seen nothing if it was itself held up, past an instant it meant to be before.
-// Whoever breaks a law in time breaks it again.
+// One that lets no time pass has no such instant: what it has seen is a verdict.
 export const inTime = <Options extends Timing, E, R>(
   options: Options,
   run: (options: Options) => Effect.Effect<void, E | ConformanceError, R>,
@@ -285,7 +285,7 @@ export const inTime = <Options extends Timing, E, R>(
       "ConformanceError",
       (error) =>
         Effect.flatMap(Clock.currentTimeMillis, (ended) =>
-          left > 0 && ended - began - asked > unit / 4
+          left > 0 && asked > 0 && ended - began - asked > unit / 4
             ? inTime({ ...options, namespace: `${namespace}/again`, unit: unit * 2 }, run, left - 1)
             : Effect.fail(error))
     )
