@@ -46,7 +46,7 @@ layer(layerServer, { excludeTestServices: true })("a list of revocations in Redi
     elapse: Effect.sleep,
     unit: 50,
     exactTime: false,
-    open: (_, settings) => Effect.map(lists({ clockSkew: 0, ...settings }), ({ a, b }) => [a, b])
+    open: (_, settings) => Effect.map(lists({ clockSkew: 0, ...settings }), ({ make }) => make)
   })
   for (const law of laws) it.effect(law.name, () => law.run)
 

@@ -13,8 +13,8 @@
  *
  * const laws = RevocationsConformance.laws({
  *   elapse: TestClock.adjust,
- *   // All the processes of a test that have this list in memory are one.
- *   open: (name, settings) => Effect.map(Revocations.makeMemory(settings), (list) => [list, list])
+ *   // What is in memory has one process.
+ *   open: (name, settings) => Effect.map(Revocations.makeMemory(settings), Effect.succeed)
  * })
  * for (const law of laws) it.effect(law.name, () => law.run)
  * ```
@@ -53,13 +53,13 @@ export interface Settings {
  */
 export interface Options<out E = never, out R = never> extends Timing {
   /**
-   * Opens a list that nobody has used yet, as two processes of one application
-   * have it. No two laws give it the same name.
+   * Makes room for a list that nobody has used yet. What it returns opens the list
+   * in one process more each time. No two laws give the same name.
    */
   readonly open: (
     name: string,
     settings: Settings
-  ) => Effect.Effect<readonly [one: Revocations["Service"], other: Revocations["Service"]], E, R>
+  ) => Effect.Effect<Effect.Effect<Revocations["Service"], E, R>, E, R>
 }
 
 /**
@@ -78,17 +78,30 @@ export interface Law<out E = never, out R = never> {
 
 type Service = Revocations["Service"]
 
-interface Lists<out E, out R> extends Trial.Expectations, Trial.Time {
-  /** The list in two processes. */
-  readonly open: (settings?: Settings) => Effect.Effect<readonly [Service, Service], E, R>
-  readonly live: (list: Service, session: Revocable) => Effect.Effect<void, ConformanceError | SessionStoreError>
-  readonly over: (list: Service, session: Revocable) => Effect.Effect<void, ConformanceError | SessionStoreError>
+interface Lists<out E, out R> {
+  /** The list in two processes, and in one more. */
+  readonly a: Service
+  readonly b: Service
+  readonly another: Effect.Effect<Service, E, R>
 }
+
+interface Bench<out E, out R> extends Trial.Expectations, Trial.Time {
+  readonly open: (settings?: Settings) => Effect.Effect<Lists<E, R>, E, R>
+  readonly live: (list: Service, ...sessions: ReadonlyArray<Revocable>) => Check
+  readonly over: (list: Service, ...sessions: ReadonlyArray<Revocable>) => Check
+}
+
+type Check = Effect.Effect<void, ConformanceError | SessionStoreError>
 
 interface Definition {
   readonly name: string
-  readonly check: <E, R>(t: Lists<E, R>) => Effect.Effect<void, ConformanceError | SessionStoreError | E, R>
+  readonly check: <E, R>(t: Bench<E, R>) => Effect.Effect<void, ConformanceError | SessionStoreError | E, R>
 }
+
+// Keys are told apart by each of their characters.
+const key = Trial.keyOf("key")
+const lastCharacter = `${key.slice(0, -1)}${key.endsWith("A") ? "B" : "A"}`
+const otherCase = Array.from(key, (c) => c === c.toUpperCase() ? c.toLowerCase() : c.toUpperCase()).join("")
 
 const session = (key: string, at: number, subject?: string): Revocable => ({
   key,
@@ -97,55 +110,76 @@ const session = (key: string, at: number, subject?: string): Revocable => ({
   issuedAt: at
 })
 
+// Whose ever it is, and however often its token was written anew.
+const sessions = (key: string, at: number): ReadonlyArray<Revocable> => [
+  session(key, at),
+  session(key, at, "ada"),
+  { ...session(key, at, "ada"), issuedAt: at + 1_000_000 }
+]
+
 const now = Clock.currentTimeMillis
 
-// Of two lists in turn.
-const callers = <A, E>(lists: readonly [Service, Service], call: (list: Service, i: number) => Effect.Effect<A, E>) =>
-  Effect.all(Array.from({ length: 20 }, (_, i) => call(lists[i % 2], i)), { concurrency: "unbounded" })
+// In two processes by turns.
+const callers = <A, E>({ a, b }: Lists<unknown, unknown>, call: (list: Service, i: number) => Effect.Effect<A, E>) =>
+  Effect.all(Array.from({ length: 20 }, (_, i) => call(i % 2 === 0 ? a : b, i)), { concurrency: "unbounded" })
 
 const definitions: ReadonlyArray<Definition> = [
   {
     name: "a key is over in every process from its revocation until its deadline, and one call ends it",
     check: Effect.fnUntraced(function*(t) {
       const lists = yield* t.open()
-      const [a, b] = lists
+      const { a, another, b } = lists
       yield* t.elapse(t.unit)
       const at = yield* now
-      yield* t.live(b, session("k", at))
-      const answers = yield* callers(lists, (list, i) => list.revoke("k", at + 8 * t.unit, { anonymous: i % 3 === 0 }))
+      yield* t.live(b, ...sessions(key, at))
+      const answers = yield* callers(lists, (list, i) => list.revoke(key, at + 8 * t.unit, { anonymous: i % 3 === 0 }))
       yield* t.same("calls that ended it", answers.filter((ended) => ended).length, 1)
-      yield* t.over(a, session("k", at))
-      yield* t.live(b, session("other", at))
+      yield* t.over(a, ...sessions(key, at))
+      yield* t.live(b, ...sessions(lastCharacter, at), ...sessions(otherCase, at))
+      yield* t.over(yield* another, ...sessions(key, at))
       yield* t.approach(8 * t.unit)
-      yield* t.over(b, session("k", at))
+      yield* t.over(b, ...sessions(key, at))
       yield* t.reach(8 * t.unit)
-      yield* t.live(b, session("k", at))
+      yield* t.live(b, ...sessions(key, at))
+    })
+  },
+  {
+    name: "a key of an anonymous session is over until its deadline, where there is room",
+    check: Effect.fnUntraced(function*(t) {
+      const { a, b } = yield* t.open()
+      yield* t.elapse(t.unit)
+      const at = yield* now
+      yield* t.same("revoke", yield* a.revoke(key, at + 8 * t.unit, { anonymous: true }), true)
+      yield* t.approach(8 * t.unit)
+      yield* t.over(b, ...sessions(key, at))
+      yield* t.reach(8 * t.unit)
+      yield* t.live(b, ...sessions(key, at))
     })
   },
   {
     name: "a key whose deadline has passed is not ended",
     check: Effect.fnUntraced(function*(t) {
-      const [a, b] = yield* t.open()
+      const { a, b } = yield* t.open()
       yield* t.elapse(2 * t.unit)
       const at = yield* now
-      yield* t.same("revoke", yield* a.revoke("k", at - t.unit), false)
-      yield* t.live(b, session("k", at))
+      yield* t.same("revoke", yield* a.revoke(key, at - t.unit), false)
+      yield* t.live(b, ...sessions(key, at))
     })
   },
   {
     name: "the later of two deadlines counts",
     check: Effect.fnUntraced(function*(t) {
-      const [a, b] = yield* t.open()
+      const { a, b } = yield* t.open()
       yield* t.elapse(t.unit)
       const at = yield* now
-      yield* t.same("revoke", yield* a.revoke("k", at + 4 * t.unit), true)
-      yield* t.same("revoke", yield* b.revoke("k", at + 12 * t.unit), false)
-      yield* t.same("revoke", yield* a.revoke("k", at + 6 * t.unit), false)
+      yield* t.same("revoke", yield* a.revoke(key, at + 4 * t.unit), true)
+      yield* t.same("revoke", yield* b.revoke(key, at + 12 * t.unit), false)
+      yield* t.same("revoke", yield* a.revoke(key, at + 6 * t.unit), false)
       yield* t.elapse(6 * t.unit)
       yield* t.approach(6 * t.unit)
-      yield* t.over(b, session("k", at))
+      yield* t.over(b, session(key, at))
       yield* t.reach(6 * t.unit)
-      yield* t.live(b, session("k", at))
+      yield* t.live(b, session(key, at))
     })
   },
   {
@@ -154,59 +188,80 @@ const definitions: ReadonlyArray<Definition> = [
       const lists = yield* t.open()
       yield* t.elapse(t.unit)
       const at = yield* now
-      yield* t.same("revoke", yield* lists[0].revoke("k", at + 2 * t.unit), true)
+      yield* t.same("revoke", yield* lists.a.revoke(key, at + 2 * t.unit), true)
       yield* t.elapse(4 * t.unit)
-      const answers = yield* callers(lists, (list) => list.revoke("k", at + 1000 * t.unit))
+      const answers = yield* callers(lists, (list) => list.revoke(key, at + 1000 * t.unit))
       yield* t.same("calls that ended it", answers.filter((ended) => ended).length, 1)
+      yield* t.over(lists.a, session(key, at))
     })
   },
   {
     name: "an epoch ends what its subject signed in to, and nothing that comes after",
     check: Effect.fnUntraced(function*(t) {
-      const [a, b] = yield* t.open()
+      const { a, another, b } = yield* t.open()
       yield* t.elapse(t.unit)
       const at = yield* now
       yield* t.same("the epoch before", yield* b.epoch("ada"), undefined)
       const epoch = yield* a.revokeSubject("ada")
       yield* t.that("an epoch from now on", epoch >= at, epoch)
       yield* t.same("the epoch", yield* b.epoch("ada"), epoch)
-      for (const list of [a, b]) {
-        yield* t.over(list, session("k", at, "ada"))
-        yield* t.over(list, session("k", epoch, "ada"))
-        // A renewal does not make a sign-in younger.
-        yield* t.over(list, { ...session("k", at, "ada"), issuedAt: epoch + 1 })
-        yield* t.live(list, session("k", epoch + 1, "ada"))
-        yield* t.live(list, session("k", at, "bob"))
-        yield* t.live(list, session("k", at))
+      for (const list of [a, b, yield* another]) {
+        yield* t.over(
+          list,
+          session(key, at, "ada"),
+          session(key, epoch, "ada"),
+          // A renewal does not make a sign-in younger.
+          { ...session(key, at, "ada"), issuedAt: epoch + 1 },
+          // Nobody knows when.
+          { ...session(key, epoch + 1, "ada"), authenticatedAt: undefined }
+        )
+        yield* t.live(list, session(key, epoch + 1, "ada"), session(key, at, "bob"), session(key, at))
       }
       yield* t.same("the epoch of somebody else", yield* a.epoch("bob"), undefined)
+    })
+  },
+  {
+    name: "keys and subjects are ended apart",
+    check: Effect.fnUntraced(function*(t) {
+      const { a, b } = yield* t.open()
+      yield* t.elapse(t.unit)
+      const at = yield* now
+      yield* a.revoke(key, at + 1000 * t.unit)
+      const epoch = yield* a.revokeSubject("ada")
+      yield* t.over(b, session(key, at), session(key, epoch + 1, "ada"), session(key, at, "bob"))
+      yield* a.revoke(lastCharacter, at + 1000 * t.unit)
+      yield* t.same("the epoch", yield* b.epoch("ada"), epoch)
+      yield* t.over(b, session(otherCase, epoch, "ada"))
     })
   },
   {
     name: "epochs of a subject grow, whoever asks for them",
     check: Effect.fnUntraced(function*(t) {
       const lists = yield* t.open()
+      const { a, b } = lists
       const epochs = yield* callers(lists, (list) => list.revokeSubject("ada\u0000"))
       yield* t.same("different epochs", new Set(epochs).size, 20)
-      yield* t.same("the last one", yield* lists[0].epoch("ada\u0000"), Math.max(...epochs))
-      yield* t.same("the epoch of somebody else", yield* lists[0].epoch("ada"), undefined)
-      const [one, two] = [yield* lists[0].revokeSubject("bob"), yield* lists[1].revokeSubject("bob")]
+      yield* t.same("the last one", yield* a.epoch("ada\u0000"), Math.max(...epochs))
+      yield* t.same("the epoch of somebody else", yield* a.epoch("ada"), undefined)
+      const [one, two] = [yield* a.revokeSubject("bob"), yield* b.revokeSubject("bob")]
       yield* t.that("a later epoch", two > one, [one, two])
     })
   },
   {
     name: "a subject is remembered for its lifetime, from its last epoch on",
     check: Effect.fnUntraced(function*(t) {
-      const [a, b] = yield* t.open({ subjectLifetime: 8 * t.unit })
+      const { a, b } = yield* t.open({ subjectLifetime: 8 * t.unit })
       yield* t.same("subjectLifetime", a.subjectLifetime, 8 * t.unit)
+      yield* t.elapse(t.unit)
       yield* a.revokeSubject("ada")
       yield* t.elapse(6 * t.unit)
       const epoch = yield* b.revokeSubject("ada")
       yield* t.approach(8 * t.unit)
       yield* t.same("the epoch", yield* a.epoch("ada"), epoch)
-      yield* t.over(b, session("k", epoch, "ada"))
+      yield* t.over(b, session(key, epoch, "ada"))
       yield* t.reach(8 * t.unit)
       yield* t.same("the epoch when it is over", yield* a.epoch("ada"), undefined)
+      yield* t.live(b, session(key, epoch, "ada"))
     })
   },
   {
@@ -214,17 +269,29 @@ const definitions: ReadonlyArray<Definition> = [
     check: Effect.fnUntraced(function*(t) {
       const before = yield* now
       yield* t.elapse(t.unit)
-      const [a, b] = yield* t.open()
-      yield* t.over(a, session("k", before))
+      const { a, another, b } = yield* t.open()
+      yield* t.over(a, ...sessions(key, before).filter(({ issuedAt }) => issuedAt === before))
       yield* t.elapse(t.unit)
-      yield* t.live(b, session("k", yield* now))
+      const at = yield* now
+      yield* t.elapse(t.unit)
+      // A process that comes later does not begin the list anew.
+      for (const list of [b, yield* another]) {
+        yield* t.live(list, session(key, at))
+        yield* t.over(list, session(key, before))
+      }
     })
   },
   {
-    name: "a session that is older than the list is accepted on request",
+    name: "a session that is older than the list is accepted on request, unless it was ended",
     check: Effect.fnUntraced(function*(t) {
-      const [a, b] = yield* t.open({ acceptEarlier: true })
-      for (const list of [a, b]) yield* t.live(list, session("k", 1))
+      const before = yield* now
+      yield* t.elapse(t.unit)
+      const { a, b } = yield* t.open({ acceptEarlier: true })
+      yield* t.live(a, session(key, before), session(key, before, "ada"))
+      yield* a.revoke(key, before + 1000 * t.unit)
+      yield* a.revokeSubject("ada")
+      yield* t.over(b, session(key, before), session(lastCharacter, before, "ada"))
+      yield* t.live(b, session(lastCharacter, before), session(lastCharacter, before, "bob"))
     })
   }
 ]
@@ -240,18 +307,25 @@ export const laws = <E, R>(options: Options<E, R>): ReadonlyArray<Law<E, R>> =>
   definitions.map(({ check, name }) => ({
     name,
     run: Trial.inTime<Options<E, R>, SessionStoreError | E, R>(options, (options) => {
-      const { fail, same, that } = Trial.expectations(name)
-      const says = (expected: boolean) => (list: Service, session: Revocable) =>
-        Effect.flatMap(
-          list.isRevoked(session),
-          (revoked) => same(`isRevoked ${Trial.show(session)}`, revoked, expected)
+      const expect = Trial.expectations(name)
+      const says = (expected: boolean) => (list: Service, ...sessions: ReadonlyArray<Revocable>) =>
+        Effect.forEach(
+          sessions,
+          (session) =>
+            Effect.flatMap(
+              list.isRevoked(session),
+              (revoked) => expect.same(`isRevoked ${Trial.show(session)}`, revoked, expected)
+            ),
+          { discard: true }
         )
       return check<E, R>({
         ...Trial.time(options),
-        fail,
-        same,
-        that,
-        open: (settings = {}) => options.open(`${options.namespace ?? ""}/${name}`, settings),
+        ...expect,
+        open: (settings = {}) =>
+          Effect.gen(function*() {
+            const another = yield* options.open(`${options.namespace ?? ""}/${name}`, settings)
+            return { a: yield* another, b: yield* another, another }
+          }),
         live: says(false),
         over: says(true)
       })
