@@ -8,49 +8,24 @@ import type { SessionEntry, SessionQuery } from "../SessionQuery.ts"
 import {
   type Created,
   type Lookup,
-  type NewRecord,
-  type Payload,
   type Renewed,
-  type Replacement,
   type Saved,
-  type SessionLimit,
   type SessionRecord,
   SessionStore,
-  SessionStoreError,
-  StoreUnavailable
+  type SessionStoreError
 } from "../SessionStore.ts"
 import * as StoreFault from "../StoreFault.ts"
 import type { Flights, Guard } from "./guard.ts"
 import type { PendingDestroys } from "./pendingDestroys.ts"
 import { type StaleCopies, staleVersion } from "./staleCopies.ts"
 import { amend } from "./unavailable.ts"
+import * as Verified from "./verified.ts"
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
 
 const absent: Lookup = Object.freeze({ _tag: "Absent" })
 const gone = Object.freeze({ _tag: "Gone" } as const)
 const noKeys: ReadonlyArray<string> = []
-
-const samePayload = (a: Payload, b: Payload): boolean =>
-  typeof a === "string" || typeof b === "string"
-    ? a === b
-    : a.length === b.length && a.every((octet, i) => octet === b[i])
-
-/** Whether a stored record is the one that was sent. */
-const isOwn = (
-  sent: NewRecord | Replacement,
-  { format, idleTimeout, payload, subject, version }: SessionRecord
-): boolean =>
-  version === 1 && format === sent.format && idleTimeout === sent.idleTimeout && subject === sent.subject &&
-  samePayload(payload, sent.payload)
-
-const unsettled = new SessionStoreError({
-  reason: new StoreUnavailable({
-    description: "an earlier try has begun, and is not confirmed",
-    applied: "unknown",
-    transient: true
-  })
-})
 
 /** What the store is decorated with. */
 export interface Parts {
@@ -187,25 +162,6 @@ export const make = (
       return policy._tag === "Fallback" ? instead(policy, error) : Effect.fail(error)
     })
 
-  // What a try is told after an earlier one whose outcome nobody knows, and which may have done it all by itself.
-  const verifying = <A extends Created | Renewed>(
-    sent: NewRecord | Replacement,
-    limit: SessionLimit | undefined,
-    done: (record: SessionRecord) => A
-  ) =>
-  (answer: A): Effect.Effect<A, SessionStoreError> => {
-    if (answer._tag === "Created" || answer._tag === "Renewed") return Effect.succeed(answer)
-    return Effect.flatMap(store.load(sent.key), (lookup): Effect.Effect<A, SessionStoreError> => {
-      if (lookup._tag === "Live" && lookup.alias === undefined && isOwn(sent, lookup.record)) {
-        // Nobody tells any more whom it has evicted.
-        if (limit !== undefined && sent.subject !== undefined) copies?.endSubject(sent.subject, sent.key)
-        return Effect.succeed(done(lookup.record))
-      }
-      // The key was drawn for this call. Who has it, and is not there, is the earlier try, in the middle of its steps.
-      return answer._tag === "KeyTaken" && lookup._tag !== "Live" ? Effect.fail(unsettled) : Effect.succeed(answer)
-    })
-  }
-
   const readOnly = (operation: StoreFault.Operation) => guard.reject(operation, "readOnly", 1000)
 
   const destroy = (fiber: AnyFiber, key: string) =>
@@ -234,7 +190,13 @@ export const make = (
     create: (record, limit) =>
       Effect.withFiber((fiber) => {
         const call = copies === undefined ? 0 : copies.begin()
-        const verify = verifying<Created>(record, limit, (record) => ({ _tag: "Created", record, evicted: noKeys }))
+        const verify = Verified.make<Created>(
+          store,
+          copies,
+          record,
+          limit,
+          (record) => ({ _tag: "Created", record, evicted: noKeys })
+        )
         return orFallback(
           fiber,
           Effect.map(
@@ -309,7 +271,9 @@ export const make = (
         const call = copies === undefined ? 0 : copies.begin()
         const there = (fallback: OutagePolicy.Fallback) =>
           fallback.store.renew(oldKey, expectedVersion, replacement, options)
-        const verify = verifying<Renewed>(
+        const verify = Verified.make<Renewed>(
+          store,
+          copies,
           replacement,
           options?.limit,
           (record) => ({ _tag: "Renewed", record, evicted: noKeys })
