@@ -2,8 +2,9 @@
  * Sessions by hand, as JSON in a cookie: AES-256-GCM of `node:crypto` with a prepared key.
  */
 import { Effect } from "effect"
-import { createCipheriv, createDecipheriv, createSecretKey, randomBytes, randomFillSync } from "node:crypto"
+import { createCipheriv, createDecipheriv, createSecretKey, randomBytes } from "node:crypto"
 import { listenWith } from "../handApp.ts"
+import * as Nonces from "../nonces.ts"
 
 const nonceLength = 12
 const tagLength = 16
@@ -11,12 +12,7 @@ const tagLength = 16
 /** Starts the server and returns its port. */
 export const listen = (): Promise<number> => {
   const key = createSecretKey(randomBytes(32))
-  const nonces = Buffer.alloc(256 * nonceLength)
-  let used = nonces.length
-  const nextNonce = () => {
-    if (used === nonces.length) used = randomFillSync(nonces).length - nonces.length
-    return nonces.subarray(used, used += nonceLength)
-  }
+  const nextNonce = Nonces.make(nonceLength)
   return listenWith({
     load: (value) =>
       Effect.sync(() => {

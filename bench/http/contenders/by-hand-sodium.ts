@@ -2,9 +2,10 @@
  * Sessions by hand, as JSON in a cookie: XChaCha20-Poly1305 of libsodium.
  */
 import { Effect } from "effect"
-import { randomBytes, randomFillSync } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import sodium from "sodium-native"
 import { listenWith } from "../handApp.ts"
+import * as Nonces from "../nonces.ts"
 
 const nonceLength = 24
 const tagLength = 16
@@ -12,12 +13,7 @@ const tagLength = 16
 /** Starts the server and returns its port. */
 export const listen = (): Promise<number> => {
   const key = randomBytes(32)
-  const nonces = Buffer.alloc(256 * nonceLength)
-  let used = nonces.length
-  const nextNonce = () => {
-    if (used === nonces.length) used = randomFillSync(nonces).length - nonces.length
-    return nonces.subarray(used, used += nonceLength)
-  }
+  const nextNonce = Nonces.make(nonceLength)
   return listenWith({
     load: (value) =>
       Effect.sync(() => {

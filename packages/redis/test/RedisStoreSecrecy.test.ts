@@ -3,13 +3,14 @@ import * as CompressionNode from "@effect-session/core/CompressionNode"
 import * as CryptoNode from "@effect-session/core/CryptoNode"
 import { RedisStore } from "@effect-session/redis"
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Layer, Logger, Redacted, Stream, Tracer } from "effect"
+import { Context, Effect, Layer, Redacted, Stream } from "effect"
 import { Redis } from "ioredis"
 import { tracingChannel } from "node:diagnostics_channel"
 import { readdirSync, readFileSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { inspect } from "node:util"
 import { brotliCompressSync, gzipSync } from "node:zlib"
+import * as Recorded from "../../core/test/Recorded.ts"
 import { layerClient, layerServer, open, Server } from "./StoreFixture.ts"
 
 const secret = Redacted.make("Tq8-Zr5_Kt2.Hn7+Wm4/Xc9=Vb3~Ld6^Gs1?")
@@ -54,20 +55,7 @@ const listening = Effect.gen(function*() {
     Effect.sync(() => channels.forEach((channel) => channel.subscribe(subscriber))),
     () => Effect.sync(() => channels.forEach((channel) => channel.unsubscribe(subscriber)))
   )
-  const lines: Array<string> = []
-  const spans: Array<Tracer.Span> = []
-  const tracer = Tracer.make({
-    span: (options) => {
-      const span = new Tracer.NativeSpan(options)
-      spans.push(span)
-      return span
-    }
-  })
-  const services = Layer.mergeAll(
-    Logger.layer([Logger.make(({ cause, message }) => lines.push(inspect([message, cause], { depth: 20 })))]),
-    Layer.succeed(Tracer.Tracer, tracer)
-  )
-  return { seen, lines, spans, services }
+  return { seen, ...Recorded.make() }
 })
 
 layer(layerServer, { excludeTestServices: true })("RedisStore in production", (it) => {

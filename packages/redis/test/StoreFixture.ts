@@ -3,6 +3,8 @@ import { RedisClient, RedisStore } from "@effect-session/redis"
 import { Context, Effect, Layer, Logger, type Redacted } from "effect"
 import * as RedisServer from "./RedisServer.ts"
 
+export * from "../../core/test/Records.ts"
+
 export class Server extends Context.Service<Server, RedisServer.RedisServer>()("test/Server") {}
 
 export const layerServer = Layer.effect(Server, RedisServer.make())
@@ -47,36 +49,6 @@ export const subjectIn = (bucket: string, text: string): string => {
     if (SessionToken.bucketOfSubject(subject) === bucket) return subject
   }
 }
-
-export const newRecord = (key: string, fields: object = {}) => ({
-  key,
-  idleTimeout: 600_000,
-  lifetime: 3_600_000,
-  subject: undefined,
-  format: 1,
-  payload: "first",
-  ...fields
-})
-
-export const change = (fields: object = {}) => ({
-  format: 1,
-  payload: "second",
-  idleTimeout: 600_000,
-  lifetime: undefined,
-  active: true,
-  ...fields
-})
-
-export const replacement = (key: string, fields: object = {}) => ({
-  key,
-  format: 1,
-  payload: "renewed",
-  subject: undefined,
-  idleTimeout: 600_000,
-  lifetime: undefined,
-  authenticated: false,
-  ...fields
-})
 
 /** A store of its own, with its client, in the scope of the test. */
 export const open = Effect.fnUntraced(function*(prefix: string, options?: RedisStore.Options) {

@@ -1,8 +1,9 @@
 import type { SessionStore } from "@effect-session/core"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Logger, Schedule, Scope, Stream, Tracer } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Logger, Schedule, Scope, Stream } from "effect"
 import { inspect } from "node:util"
+import * as Recorded from "../../core/test/Recorded.ts"
 import { change, layerClient, layerServer, newRecord, open, replacement, Server } from "./StoreFixture.ts"
 
 const admin = Effect.map(Layer.build(layerClient()), (context) => Context.get(context, PgClient.PgClient))
@@ -265,14 +266,7 @@ layer(layerServer, { excludeTestServices: true })("SqlStore under faults", (it) 
       const sql = yield* admin
       const { store } = yield* open("spans")
       yield* sql`ALTER TABLE spans ADD CONSTRAINT theirs CHECK (format < 9)`
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          spans.push(span)
-          return span
-        }
-      })
+      const { services, spans } = Recorded.make()
       const limit = { max: 1, onLimit: "refuse" } as const
       yield* Effect.gen(function*() {
         yield* store.create(newRecord("key-canary", { subject: "subject-canary", payload: "payload-canary" }))
@@ -280,7 +274,7 @@ layer(layerServer, { excludeTestServices: true })("SqlStore under faults", (it) 
         yield* store.create(newRecord("key-canary-3", { subject: "subject-canary" }), limit)
         yield* store.renew("key-canary-2", 1, replacement("key-canary"))
         yield* Effect.exit(store.save("key-canary", 1, change({ format: 9, payload: "payload-canary" })))
-      }).pipe(Effect.withSpan("request"), Effect.provideService(Tracer.Tracer, tracer))
+      }).pipe(Effect.withSpan("request"), Effect.provide(services))
       assert.isAbove(spans.length, 0)
       const said = inspect(spans.map(({ attributes, name, status }) => [name, attributes, status]), { depth: 20 })
       assert.notMatch(said, /canary|7061796c/)

@@ -3,8 +3,9 @@ import * as CryptoNode from "@effect-session/core/CryptoNode"
 import { SqlStore } from "@effect-session/sql"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, layer } from "@effect/vitest"
-import { Context, Effect, Layer, Logger, Redacted, Schema, Tracer } from "effect"
+import { Context, Effect, Layer, Redacted, Schema } from "effect"
 import { inspect } from "node:util"
+import * as Recorded from "../../core/test/Recorded.ts"
 import { layerClient, layerServer } from "./StoreFixture.ts"
 
 const secrets = Redacted.make("Pq5-Zr8_Wt2.Hn7+Vm4/Xc9=Bb3~Ld6^Js1?")
@@ -50,19 +51,7 @@ layer(layerServer, { excludeTestServices: true })("SqlStore in production", (it)
 
   it.effect("no id and no payload is in the table, in logs or in spans", () =>
     Effect.gen(function*() {
-      const lines: Array<string> = []
-      const spans: Array<Tracer.Span> = []
-      const tracer = Tracer.make({
-        span: (options) => {
-          const span = new Tracer.NativeSpan(options)
-          spans.push(span)
-          return span
-        }
-      })
-      const services = Layer.mergeAll(
-        Logger.layer([Logger.make(({ cause, message }) => lines.push(inspect([message, cause], { depth: 20 })))]),
-        Layer.succeed(Tracer.Tracer, tracer)
-      )
+      const { lines, services, spans } = Recorded.make()
       const token = yield* Effect.gen(function*() {
         const context = yield* Layer.build(node("secret"))
         const manager = Context.get(context, Manager)

@@ -5,6 +5,8 @@ import { Context, Effect, Layer } from "effect"
 import type { SqlClient } from "effect/sql"
 import * as PostgresServer from "./PostgresServer.ts"
 
+export * from "../../core/test/Records.ts"
+
 export class Server extends Context.Service<Server, PostgresServer.PostgresServer>()("test/Server") {}
 
 export const layerServer = Layer.effect(Server, PostgresServer.make())
@@ -48,34 +50,4 @@ export const open = Effect.fnUntraced(function*(
     store: Context.get(context, SessionStore.SessionStore),
     query: Context.get(context, SessionQuery.SessionQuery)
   }
-})
-
-export const newRecord = (key: string, fields: object = {}) => ({
-  key,
-  idleTimeout: 600_000,
-  lifetime: 3_600_000,
-  subject: undefined,
-  format: 1,
-  payload: "first",
-  ...fields
-})
-
-export const change = (fields: object = {}) => ({
-  format: 1,
-  payload: "second",
-  idleTimeout: 600_000,
-  lifetime: undefined,
-  active: true,
-  ...fields
-})
-
-export const replacement = (key: string, fields: object = {}) => ({
-  key,
-  format: 1,
-  payload: "renewed",
-  subject: undefined,
-  idleTimeout: 600_000,
-  lifetime: undefined,
-  authenticated: false,
-  ...fields
 })

@@ -55,7 +55,7 @@ export const make = <A extends Created | Renewed>(
   return Effect.flatMap(store.load(sent.key), (lookup): Effect.Effect<A, SessionStoreError> => {
     if (lookup._tag === "Live" && lookup.alias === undefined && isOwn(sent, lookup.record)) {
       // Nobody tells any more whom it has evicted.
-      if (limit !== undefined && sent.subject !== undefined) copies?.endSubject(sent.subject, sent.key)
+      if (limit?.onLimit === "evict" && sent.subject !== undefined) copies?.endSubject(sent.subject, sent.key)
       return Effect.succeed(done(lookup.record))
     }
     // Who has the key, and is not there, is the earlier try, in the middle of its steps.
