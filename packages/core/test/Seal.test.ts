@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import * as FastCheck from "fast-check"
 import { inspect } from "node:util"
+import * as AtOnce from "../src/internal/atOnce.ts"
 import * as KeyRing from "../src/KeyRing.ts"
 import * as SealedFormat from "../src/SealedFormat.ts"
 import * as SessionConfig from "../src/SessionConfig.ts"
@@ -215,16 +216,44 @@ describe("the cost of a hostile value", () => {
       assert.deepStrictEqual(count, { derivations: 1, decryptions: 0 })
     }))
 
-  it.effect("what is sealed and opened has memory of its own, which nothing else is in", () =>
-    Effect.gen(function*() {
-      const crypto = yield* service()
-      const first = yield* crypto.seal(context, bytes(text))
-      const second = yield* crypto.seal(context, bytes("another"))
-      assert.strictEqual(first.buffer.byteLength, first.length)
-      structuredClone(first, { transfer: [first.buffer] })
-      const opened = yield* crypto.open(context, second)
-      assert.deepStrictEqual(opened?.plaintext, bytes("another"))
-    }))
+  for (const { platform, suite } of everywhere) {
+    it.effect(`${platform}, ${suite}: what is sealed and opened has memory of its own, which nothing else is in`, () =>
+      Effect.gen(function*() {
+        const crypto = yield* service({ platform, suite })
+        const first = yield* crypto.seal(context, bytes(text))
+        const second = yield* crypto.seal(context, bytes("another"))
+        assert.strictEqual(first.buffer.byteLength, first.length)
+        structuredClone(first, { transfer: [first.buffer] })
+        const opened = yield* crypto.open(context, second)
+        assert.deepStrictEqual(opened?.plaintext, bytes("another"))
+        assert.strictEqual(opened?.plaintext.buffer.byteLength, opened?.plaintext.length)
+      }))
+  }
+
+  for (const suite of suites) {
+    it.effect(`${suite}: what is opened at once is what is opened, and only under a key that is known`, () =>
+      Effect.gen(function*() {
+        const { count, watch } = counters()
+        const sealer = yield* service({ suite })
+        const crypto = yield* service({ suite, watch })
+        const openNow = AtOnce.of(crypto.open)!
+        const sealed = yield* Effect.forEach(["one", "two", "three"], (text) => sealer.seal(context, bytes(text)))
+        assert.isUndefined(openNow(context, sealed[0]))
+        assert.deepStrictEqual(count, { derivations: 0, decryptions: 0 })
+        yield* crypto.open(context, sealed[0])
+        const opened = sealed.map((one) => openNow(context, one))
+        assert.deepStrictEqual(opened.map((one) => one?.plaintext), ["one", "two", "three"].map(bytes))
+        assert.deepStrictEqual(opened[0], yield* crypto.open(context, sealed[0]))
+        for (const at of [0, 1, 2, 3, 5, 21, sealed[0].length - 1]) {
+          assert.isUndefined(openNow(context, changed(sealed[0], at, (octet) => octet ^ 1)))
+        }
+        assert.isUndefined(openNow({ ...context, place: "elsewhere" }, sealed[0]))
+        for (let length = 0; length < sealed[0].length; length++) {
+          assert.isUndefined(openNow(context, sealed[0].subarray(0, length)))
+        }
+        assert.strictEqual(count.derivations, 1)
+      }))
+  }
 
   it.effect("a salt that nobody sealed with costs one derivation, no decryption and no memory", () =>
     Effect.gen(function*() {

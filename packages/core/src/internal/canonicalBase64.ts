@@ -29,18 +29,29 @@ export const encode = (octets: Uint8Array): string =>
     ? Base64Url.encode(octets)
     : native.from(octets.buffer, octets.byteOffset, octets.length).toString("base64url")
 
+/** What was decoded. */
+export interface Decoded {
+  readonly octets: Uint8Array
+  /** The same text, in memory of its own. */
+  readonly text: string
+}
+
 /**
  * Decodes unpadded base64url. `undefined` for everything else, and for a second way to write the same octets: no
  * padding, no white space, no other alphabet, and the spare bits of the last character are zero.
  *
  * @internal
  */
-export const decode = (text: string): Uint8Array | undefined => {
-  if (native === undefined) return decodePortable(text)
+export const decode = (text: string): Decoded | undefined => {
+  if (native === undefined) {
+    const octets = decodePortable(text)
+    return octets && { octets, text: encode(octets) }
+  }
   // It reads much that is not base64url, but writes one text only.
   const decoded = native.from(text, "base64url")
   const octets = new Uint8Array(decoded.buffer, decoded.byteOffset, decoded.length)
-  return encode(octets) === text ? octets : undefined
+  const written = encode(octets)
+  return written === text ? { octets, text: written } : undefined
 }
 
 /** @internal */

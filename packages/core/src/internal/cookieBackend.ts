@@ -18,8 +18,7 @@ import * as canonicalBase64 from "./canonicalBase64.ts"
 import { Generations } from "./generations.ts"
 import * as recordCodec from "./recordCodec.ts"
 import { Ring, tagLength } from "./ring.ts"
-
-const context = (place: string) => ({ purpose: "cookie", place, key: "" })
+import * as SealedToken from "./sealedToken.ts"
 
 // Characters of the tokens of one memory.
 const maxCharacters = 8 * 1024 * 1024
@@ -57,8 +56,7 @@ export const make: (
   const clock = yield* Clock.Clock
   const maxToken = options.maxToken ?? 4000
   const remembered = options.remembered ?? 4096
-  const place = context(options.place ?? name)
-  const sealNow = AtOnce.of(crypto.seal)
+  const tokens = SealedToken.make(crypto, options.place ?? name)
   const isRevokedNow = AtOnce.of(revocations.isRevoked)
 
   const problems: Array<string> = []
@@ -75,10 +73,7 @@ export const make: (
 
   // What a client has sent it sends again. What it was given is mostly replaced soon, or not heard of for a while: of
   // that only the last is kept, else all of it would be garbage by the time it is dropped, and old.
-  const presented = new Generations<{ readonly token: string; readonly held: recordCodec.Held }>(
-    remembered,
-    maxCharacters
-  )
+  const presented = new Generations<SealedToken.Opened>(remembered, maxCharacters)
   const issued = new Ring<recordCodec.Held>(Math.min(remembered, rememberedIssues), maxCharacters / rememberedIssues)
 
   // An epoch is remembered for so long: a session that lived longer could outlive its revocation.
@@ -89,24 +84,20 @@ export const make: (
   }
 
   const recall = (token: string): recordCodec.Held | undefined => {
+    const held = issued.get(token)
+    if (held !== undefined) return held
     const entry = presented.get(tail(token))
-    return entry !== undefined && entry.token === token ? entry.held : issued.get(token)
+    return entry !== undefined && entry.token === token ? entry.held : undefined
   }
 
   const open = (token: string): Effect.Effect<recordCodec.Held | undefined> => {
     if (token.length === 0 || token.length > maxToken) return Effect.undefined
     const known = recall(token)
     if (known !== undefined) return Effect.succeed(known)
-    const sealed = canonicalBase64.decode(token)
-    if (sealed === undefined) return Effect.undefined
-    return Effect.mapEager(crypto.open(place, sealed), (opened) => {
-      const held = opened && recordCodec.decode(opened.plaintext)
-      if (held !== undefined) {
-        // Encoded anew: a text cut out of a header would keep the whole header.
-        const kept = canonicalBase64.encode(sealed)
-        presented.set(tail(kept), { token: kept, held }, kept.length)
-      }
-      return held
+    return Effect.mapEager(tokens.open(token), (opened) => {
+      if (opened === undefined) return undefined
+      presented.set(tail(opened.token), opened, opened.token.length)
+      return opened.held
     })
   }
 
@@ -120,12 +111,12 @@ export const make: (
 
   const issue = (key: string, unbounded: SessionRecord): Effect.Effect<Applied> => {
     const record = bounded(unbounded)
-    return Effect.map(crypto.seal(place, recordCodec.encode({ key, record })), (sealed) => give(key, record, sealed))
+    return Effect.map(tokens.seal({ key, record }), (sealed) => give(key, record, sealed))
   }
 
-  const issueNow = (seal: NonNullable<typeof sealNow>, key: string, unbounded: SessionRecord): Applied | undefined => {
+  const issueNow = (key: string, unbounded: SessionRecord): Applied | undefined => {
     const record = bounded(unbounded)
-    const sealed = seal(place, recordCodec.encode({ key, record }))
+    const sealed = tokens.sealNow({ key, record })
     return sealed && give(key, record, sealed)
   }
 
@@ -194,11 +185,11 @@ export const make: (
 
   const applyNow = (step: Step): Applied | undefined => {
     if (step._tag !== "Save" || step.change.lifetime !== undefined) return undefined
-    if (isRevokedNow === undefined || sealNow === undefined) return undefined
+    if (isRevokedNow === undefined) return undefined
     const { change, current } = step
     const now = clock.currentTimeMillisUnsafe()
     return Lifetime.isLive(current.record, now) && !isRevokedNow(revocable(current))
-      ? issueNow(sealNow, current.key, changed(current.record, change, now))
+      ? issueNow(current.key, changed(current.record, change, now))
       : gone
   }
 

@@ -2,6 +2,13 @@ import type * as Effect from "effect/Effect"
 import type { Suite } from "../SealedFormat.ts"
 
 /**
+ * Where so many octets go.
+ *
+ * @internal
+ */
+export type Allocate = (length: number) => Uint8Array
+
+/**
  * One message key, ready for use.
  *
  * @internal
@@ -13,11 +20,15 @@ export interface MessageCipher {
     additionalData: Uint8Array,
     plaintext: Uint8Array
   ) => Effect.Effect<ReadonlyArray<Uint8Array>>
-  /** Takes ciphertext and tag. `undefined` when they do not belong together, and never more than that. */
+  /**
+   * Takes ciphertext and tag. `undefined` when they do not belong together, and never more than that. The plaintext may
+   * be put where the caller has room for it.
+   */
   readonly decrypt: (
     nonce: Uint8Array,
     additionalData: Uint8Array,
-    body: Uint8Array
+    body: Uint8Array,
+    allocate?: Allocate
   ) => Effect.Effect<Uint8Array | undefined>
 }
 

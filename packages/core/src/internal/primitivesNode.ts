@@ -10,7 +10,7 @@ import {
   timingSafeEqual
 } from "node:crypto"
 import type { Suite } from "../SealedFormat.ts"
-import { bitLength, type MessageCipher, type Primitives } from "./primitives.ts"
+import { type Allocate, bitLength, type MessageCipher, type Primitives } from "./primitives.ts"
 
 // A Buffer's `slice` shares memory and a Uint8Array's does not: callers get what the type says.
 const octets = (buffer: Buffer): Uint8Array => new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length)
@@ -84,7 +84,12 @@ export const cbcHmac = (hashName: "sha256" | "sha512", bytes: Uint8Array): Messa
         const ciphertext = body.subarray(0, end)
         if (end < 0 || !timingSafeEqual(tagOf(iv, aad, [ciphertext]), body.subarray(end))) return undefined
         const decipher = createDecipheriv("aes-256-cbc", cipherKey, iv)
-        return octets(Buffer.concat([decipher.update(ciphertext), decipher.final()]))
+        const [start, rest] = [decipher.update(ciphertext), decipher.final()]
+        // `Buffer.concat` would put what is secret into the pool that all of the process writes from.
+        const plaintext = new Uint8Array(start.length + rest.length)
+        plaintext.set(start)
+        plaintext.set(rest, start.length)
+        return plaintext
       })
   }
 }
@@ -109,27 +114,35 @@ interface Sodium {
   ) => unknown
 }
 
+/** Code of effect/crypto, or of a library that can put a plaintext where there is room for it. */
+interface XchachaImplementation extends Pick<Aead.Implementation, "encrypt"> {
+  readonly decrypt: (
+    ...args: [...args: Parameters<Aead.Implementation["decrypt"]>, allocate?: Allocate]
+  ) => Uint8Array | undefined
+}
+
 /** @internal */
-export const sodiumXchacha = (sodium: Sodium): Aead.Implementation => ({
+export const sodiumXchacha = (sodium: Sodium): XchachaImplementation => ({
   encrypt: (key, nonce, plaintext, aad) => {
     // From Node's pool: it is copied into the sealed value, and nothing in it is secret.
     const body = Buffer.allocUnsafe(plaintext.length + 16)
     sodium.crypto_aead_xchacha20poly1305_ietf_encrypt(body, plaintext, aad, null, nonce, key)
     return body
   },
-  decrypt: (key, nonce, body, aad) => {
-    const plaintext = new Uint8Array(body.length - 16)
+  decrypt: (key, nonce, body, aad, allocate) => {
+    const length = body.length - 16
+    const plaintext = allocate === undefined ? new Uint8Array(length) : allocate(length)
     sodium.crypto_aead_xchacha20poly1305_ietf_decrypt(plaintext, null, body, aad, nonce, key)
     return plaintext
   }
 })
 
 /** @internal */
-export const xchacha = (implementation: Aead.Implementation) => (bytes: Uint8Array): MessageCipher => {
+export const xchacha = (implementation: XchachaImplementation) => (bytes: Uint8Array): MessageCipher => {
   const key = new Uint8Array(bytes)
   return {
     encrypt: (nonce, aad, plaintext) => Effect.succeed([implementation.encrypt(key, nonce, plaintext, aad)]),
-    decrypt: (nonce, aad, body) => attempt(() => implementation.decrypt(key, nonce, body, aad))
+    decrypt: (nonce, aad, body, allocate) => attempt(() => implementation.decrypt(key, nonce, body, aad, allocate))
   }
 }
 

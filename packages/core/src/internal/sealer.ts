@@ -6,7 +6,7 @@ import { KeyRing } from "../KeyRing.ts"
 import * as SealedFormat from "../SealedFormat.ts"
 import { SessionConfig } from "../SessionConfig.ts"
 import * as AtOnce from "./atOnce.ts"
-import type { Hkdf, MessageCipher, Primitives } from "./primitives.ts"
+import type { Allocate, Hkdf, MessageCipher, Primitives } from "./primitives.ts"
 import { Slab } from "./slab.ts"
 
 /**
@@ -151,7 +151,7 @@ export const make: (
       nonce: Uint8Array,
       context: SealedFormat.SealContext,
       plaintext: Uint8Array,
-      allocate?: (length: number) => Uint8Array
+      allocate?: Allocate
     ): Effect.Effect<Uint8Array> => {
       if (sealing === undefined || sealing.seals >= limit) {
         return Effect.flatMap(nextKey, () => sealWith(nonce, context, plaintext, allocate))
@@ -192,7 +192,7 @@ export const make: (
           : sealWith(nonce, context, plaintext)
       })
 
-    // At once, what is sealed comes out of a slab: it is for whoever uses it up at once, as what becomes a cookie is.
+    // At once, what is sealed or opened comes out of a slab: it is for whoever uses it up at once, as cookies are.
     const slab = new Slab()
     const allocate = (length: number) => slab.allocate(length)
     const sealNow = (context: SealedFormat.SealContext, plaintext: Uint8Array): Uint8Array | undefined => {
@@ -217,7 +217,11 @@ export const make: (
     const known = (sealed: Uint8Array): MessageKey | undefined =>
       sealing !== undefined && samePrefix(sealing.prefix, sealed) ? sealing : opening.get(nameOf(sealed))
 
-    const open: Sealer["open"] = (context, sealed) => {
+    const openWith = (
+      context: SealedFormat.SealContext,
+      sealed: Uint8Array,
+      allocate?: Allocate
+    ): Effect.Effect<Opened | undefined> => {
       const parsed = SealedFormat.parse(sealed)
       if (parsed === undefined) return Effect.undefined
       const { body, keyId, layout, nonce } = parsed
@@ -227,11 +231,14 @@ export const make: (
       const decrypt = (key: MessageKey): Effect.Effect<Opened | undefined> => {
         const additionalData = bind(key.prefix, context)
         if (additionalData === undefined) return Effect.undefined
-        return Effect.mapEager(key.cipher.decrypt(nonce, additionalData, body), (plaintext): Opened | undefined => {
-          if (plaintext === undefined) return undefined
-          if (key !== sealing) remember(key)
-          return { plaintext, keyId: root.id, current: keyId === newest.number && layout.suite === suite }
-        })
+        return Effect.mapEager(
+          key.cipher.decrypt(nonce, additionalData, body, allocate),
+          (plaintext): Opened | undefined => {
+            if (plaintext === undefined) return undefined
+            if (key !== sealing) remember(key)
+            return { plaintext, keyId: root.id, current: keyId === newest.number && layout.suite === suite }
+          }
+        )
       }
 
       // A prefix that is known was derived here: its commitment holds.
@@ -246,6 +253,14 @@ export const make: (
       )
     }
 
-    return { seal: AtOnce.make(seal, primitives.synchronous ? sealNow : undefined), open }
+    const open: Sealer["open"] = (context, sealed) => openWith(context, sealed)
+    // Only what was sealed under a known key: a hostile salt is derived from once.
+    const openNow = (context: SealedFormat.SealContext, sealed: Uint8Array): Opened | undefined =>
+      known(sealed) && AtOnce.valueOf(openWith(context, sealed, allocate))
+
+    return {
+      seal: AtOnce.make(seal, primitives.synchronous ? sealNow : undefined),
+      open: AtOnce.make(open, primitives.synchronous ? openNow : undefined)
+    }
   }
 )

@@ -12,10 +12,10 @@ const utf8 = new TextEncoder()
 
 /** @internal */
 export class Slab {
-  private static readonly size = 8192
+  private static readonly size = 16_384
 
   // Longer ones would waste the rest of a slab too often.
-  private static readonly longest = Slab.size >> 2
+  private static readonly longest = Slab.size >> 3
 
   private octets = new Uint8Array(0)
   private used = 0

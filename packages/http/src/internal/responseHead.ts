@@ -45,7 +45,8 @@ export const varied = (vary: string | undefined): string =>
     ? vary
     : `${vary}, Cookie`
 
-export const isNeverStored = (cacheControl: string): boolean => isListed(cacheControl, "no-store")
+export const isNeverStored = (cacheControl: string): boolean =>
+  cacheControl !== "" && isListed(cacheControl, "no-store")
 
 const nameOf = (line: string): string => line.slice(0, line.indexOf("=")).trim()
 
