@@ -13,6 +13,8 @@ export interface RequestCookie {
   readonly lines: (change: TokenChange, sent: string | undefined) => ReadonlyArray<string>
 }
 
+const none: ReadonlyArray<string> = []
+
 /** Throws a `CookieConfigError` for attributes that browsers would refuse, and for a cookie too small for the longest token. */
 export const make = (
   { secureTransport }: SessionConfig["Service"],
@@ -33,7 +35,7 @@ export const make = (
   return {
     read: (header) => CookieChunks.read(cookie, header),
     lines: (change, sent) => {
-      if (change._tag === "Keep") return []
+      if (change._tag === "Keep") return none
       if (change._tag === "Revoke" || change.expiresIn === 0) return CookieChunks.clear(cookie, sent)
       const lifetime = change.expiresIn === undefined
         ? undefined

@@ -60,13 +60,14 @@ export const commandOf = (name: string, args: ReadonlyArray<string | Buffer>): C
 
 const nothing: [] = []
 const nobodyWaits = new Promise<never>(() => {})
+const nobodyCares = () => {}
 
 /**
  * A command to be sent once, by whoever puts its own `resolve` and `reject` in: it makes no promise. It keeps its
  * arguments to itself, as the driver puts what it knows of them into errors.
  */
 export class Call extends Command {
-  private readonly parts: ReadonlyArray<Argument>
+  private parts: ReadonlyArray<Argument>
 
   constructor(name: string, parts: ReadonlyArray<Argument>) {
     super(name, nothing, options)
@@ -77,6 +78,14 @@ export class Call extends Command {
 
   override toWritable(): string | Buffer {
     return write(this.name, this.parts)
+  }
+
+  /** It has its reply, or nobody waits for one any more. Whoever still knows of it keeps nothing else alive by it. */
+  settle(): void {
+    this.isSettled = true
+    this.resolve = nobodyCares
+    this.reject = nobodyCares
+    this.parts = nothing
   }
 }
 

@@ -188,7 +188,8 @@ export const make = (
         if (direct === undefined || name === undefined) {
           return resume(evaluate(script, at, ["1", at, ...args()], useReply))
         }
-        const parts = [name, "1", at, ...args()]
+        // V8 would take literals that outlive a small first heap for objects that live long.
+        const parts = Array.of<Argument>(name, "1", at, ...args())
         exchange(resume, direct, "evalsha", at, parts, useReply, (error) =>
           retrying(script, parts.slice(1), useReply)(error))
       }),

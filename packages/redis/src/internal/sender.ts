@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import type { Command } from "ioredis"
 import type { Argument, Reply } from "../RedisClient.ts"
 import { classify, RedisError, type RedisErrorReason } from "../RedisError.ts"
-import { commandOf, toBytes } from "./command.ts"
+import { type Call, commandOf, toBytes } from "./command.ts"
 
 /** Hands a command to a connection, or says why there is none. */
 export type Submit = (command: Command) => Promise<unknown> | RedisErrorReason
@@ -23,7 +23,7 @@ export interface Sender {
    */
   readonly call: (
     submit: Submit,
-    command: Command,
+    command: Call,
     onReply: (reply: Reply) => void,
     otherwise: (effect: Effect.Effect<Reply, RedisError>) => void,
     recover?: (cause: unknown) => Effect.Effect<Reply, RedisError> | undefined
@@ -85,7 +85,7 @@ export const make = (): Sender => {
       // It may be settled while it is handed over, and when its time is over a reply may still come.
       const fail = (cause: unknown) => {
         if (command.isSettled) return
-        command.isSettled = true
+        command.settle()
         otherwise(recover?.(cause) ?? failed(command.name.toUpperCase(), classify(cause)))
         done()
       }
@@ -93,14 +93,14 @@ export const make = (): Sender => {
       command.resolve = (value: unknown) => {
         if (command.isSettled) return
         if (!isReply(value)) return fail(errorIn(value))
-        command.isSettled = true
+        command.settle()
         onReply(value)
         done()
       }
       inFlight++
       const answer = submit(command)
       if (answer instanceof Promise) return
-      command.isSettled = true
+      command.settle()
       otherwise(failed(command.name.toUpperCase(), answer))
       done()
     },
