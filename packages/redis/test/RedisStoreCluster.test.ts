@@ -147,6 +147,68 @@ layer(Layer.effect(Cluster, RedisCluster.make()), { excludeTestServices: true })
     }
   }
 
+  for (const cut of [0, 1, 2]) {
+    for (const onLimit of ["evict", "refuse"] as const) {
+      it.effect(`a move cut off after ${cut} of its scripts is done by the same move once more, limit: ${onLimit}`, () =>
+        Effect.gen(function*() {
+          const { query, store, ...rest } = yield* open(`again${cut}${onLimit}:`, cut)
+          const [a, b] = [keyIn("aa", "a"), keyOf(subject, "b")]
+          const created = yield* store.create(newRecord(a))
+          if (created._tag !== "Created") return assert.fail(created._tag)
+          const options = { grace: 10_000, limit: { max: 1, onLimit } }
+          yield* Effect.exit(rest.cut.renew(a, 1, replacement(b, fresh), options))
+          const again = yield* store.renew(a, 1, replacement(b, fresh), options)
+          // Once it is decided, it is told by the record under the new key.
+          assert.strictEqual(again._tag, cut < 2 ? "Renewed" : "Gone")
+          const found = yield* store.load(b)
+          if (found._tag !== "Live") return assert.fail(found._tag)
+          const { record } = found
+          assert.deepStrictEqual(record, {
+            ...created.record,
+            issuedAt: record.issuedAt,
+            lastSeenAt: record.issuedAt,
+            authenticatedAt: record.issuedAt,
+            subject,
+            payload: replacement(b, fresh).payload
+          })
+          const through = yield* store.load(a)
+          assert.isTrue(through._tag === "Live" && through.alias === b)
+          assert.deepStrictEqual((yield* query.bySubject(subject)).map(({ key }) => key), [b])
+          assert.deepStrictEqual(yield* query.destroyBySubject(subject), [b])
+          for (const key of [a, b]) assert.isFalse(yield* live(store, key))
+        }))
+    }
+  }
+
+  it.effect("a move to a key that another session moves to is refused, and leaves it alone", () =>
+    Effect.gen(function*() {
+      const { store, ...rest } = yield* open("taken:", 1)
+      const [a, b, c] = [keyIn("aa", "a"), keyOf(subject, "b"), keyIn("aa", "c")]
+      for (const key of [a, c]) yield* store.create(newRecord(key))
+      yield* Effect.exit(rest.cut.renew(a, 1, replacement(b, fresh)))
+      assert.deepStrictEqual(yield* store.renew(c, 1, replacement(b, fresh)), { _tag: "KeyTaken" })
+      assert.strictEqual((yield* store.renew(a, 1, replacement(b, fresh)))._tag, "Renewed")
+      assert.isTrue(yield* live(store, c))
+      assert.isTrue(yield* live(store, b))
+    }))
+
+  it.effect("a move keeps the earlier keys of its session, also when it is done once more", () =>
+    Effect.gen(function*() {
+      const prefix = "earlier:"
+      const { store } = yield* open(prefix)
+      const { cut } = yield* open(prefix, 1)
+      const [first, second, third] = [keyOf(subject, "1"), keyIn("aa", "2"), keyOf(subject, "3")]
+      yield* store.create(newRecord(first))
+      const grace = { grace: 10_000 }
+      assert.strictEqual((yield* store.renew(first, 1, replacement(second), grace))._tag, "Renewed")
+      yield* Effect.exit(cut.renew(second, 1, replacement(third, fresh), grace))
+      assert.strictEqual((yield* store.renew(second, 1, replacement(third, fresh), grace))._tag, "Renewed")
+      for (const key of [first, second]) {
+        const found = yield* store.load(key)
+        assert.isTrue(found._tag === "Live" && found.alias === third, key)
+      }
+    }))
+
   it.effect("a revoke-all right after the decision of a move ends the session", () =>
     Effect.gen(function*() {
       const { cut, query, store } = yield* open("revoke:", 2)

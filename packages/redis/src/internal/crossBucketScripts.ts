@@ -2,7 +2,8 @@
 import { beginning, script } from "./scriptPrelude.ts"
 
 /**
- * First step of a renewal across buckets, on the new one: writes the record as pending.
+ * First step of a renewal across buckets, on the new one: writes the record as pending. A second try of the same renewal
+ * takes the place of what the first one has left.
  *
  * 6 old key, 7 new key, 8 createdAt, 9 authenticatedAt or empty, 10 expiresAt, 11 idle, 12 lifetime or empty,
  * 13 format, 14 kind, 15 has subject, 16 subject, 17 index, 18 authenticated, 19 aliases, 20 max, 21 mode, 22 payload.
@@ -10,15 +11,21 @@ import { beginning, script } from "./scriptPrelude.ts"
 export const prepare = script(`
   local from, k, sub, i, max, mode = ARGV[6], ARGV[7], ARGV[15] == '1' and ARGV[16], ARGV[17], tonumber(ARGV[20]), ARGV[21]
   local held = read(KEYS[1])
-  if held and (held.r or live(held)) then return {'KeyTaken', now} end
-  local ended, dead = surplus(i, mode == 'refuse' and max or 0, mode, from)
+  local own = held and held.q and string.match(held.q, '^%S+') == from
+  if held and not own and (held.r or live(held)) then return {'KeyTaken', now} end
+  local ended, dead = surplus(i, mode == 'refuse' and max or 0, mode, k)
   if not ended then return {'LimitReached', now} end
   local n = {v = 1, c = tonumber(ARGV[8]), n = now, l = now, t = tonumber(ARGV[11]), x = tonumber(ARGV[10]),
     f = tonumber(ARGV[13]), k = ARGV[14], s = sub, i = sub and i, o = ARGV[19],
     q = from .. ' ' .. num(mode == 'evict' and max or 0)}
   if sub then if ARGV[18] == '1' then n.a = now else n.a = tonumber(ARGV[9]) end end
   if ARGV[12] ~= '' then n.x = now + tonumber(ARGV[12]) end
-  if held then finish('expired', k, held) end
+  if own then
+    held.o = ''
+    forget(k, held)
+  elseif held then
+    finish('expired', k, held)
+  end
   bury(i, dead)
   write(k, n, ARGV[22])
   enter(k, n)
