@@ -44,15 +44,13 @@ const utf8 = new TextEncoder()
 // A payload may begin with a byte order mark.
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-// `[1`, the end of the line, and `null` twice.
-const maxFixed = 16
-const numbers = 8
+// Most octets of a line, without key and subject: nine numbers, and what stands around everything.
+const maxLine = 9 * JsonLine.maxNumber + 16
 
 // The whole where it is ASCII, as most are. `undefined` for all others.
 const encodePlain = ({ key, record }: Held, payload: string): Uint8Array | undefined => {
   const { authenticatedAt, createdAt, subject } = record
-  const maxLine = maxFixed + numbers * JsonLine.maxNumber + key.length + (subject?.length ?? 0) + 8
-  const whole = plaintexts.allocate(maxLine + payload.length)
+  const whole = plaintexts.allocate(maxLine + key.length + (subject?.length ?? 0) + payload.length)
   const line = new JsonLine(whole, 0)
   line.octet(lineStart)
   line.octet(zeroDigit + version)
