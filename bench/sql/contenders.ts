@@ -79,8 +79,9 @@ const effectSession = (multiplex: boolean) => async (port: number): Promise<Cont
           versions.set(index, saved.record.version)
         }),
       rolling: (index) =>
-        Effect.map(Effect.andThen(load(index), store.touch(keys[index])), (touched) => {
-          if (!touched) throw new Error("a session was not touched")
+        Effect.flatMap(store.load(keys[index], { touchAfter: 1 }), (found) => {
+          if (found._tag !== "Live") throw new Error(`a session is ${found._tag}`)
+          return found.touched === true ? Effect.void : Effect.asVoid(store.touch(keys[index]))
         }),
       login: () =>
         Effect.map(create(created++), ({ _tag }) => {

@@ -4,9 +4,11 @@
  * Works with any `SqlClient` of Effect that speaks to PostgreSQL, the one the
  * application has. Every step of a session is one statement, or one transaction
  * of its own: it does not join a transaction of the application, which could
- * undo the end of a session. Time is the database's, so that the processes of
- * an application agree on every lifetime. The store sees keyed hashes of session
- * ids only, and payloads that are sealed unless the preset says otherwise.
+ * undo the end of a session. A load that is due to record activity does so in the
+ * statement that reads; any other is a plain read. Time is the database's, so that
+ * the processes of an application agree on every lifetime. The store sees keyed
+ * hashes of session ids only, and payloads that are sealed unless the preset says
+ * otherwise.
  *
  * @stability unstable
  * @since 0.1.0
@@ -16,6 +18,7 @@ import * as SessionBackend from "@effect-session/core/SessionBackend"
 import type { SessionConfig } from "@effect-session/core/SessionConfig"
 import { SessionQuery } from "@effect-session/core/SessionQuery"
 import { SessionStore, type SessionStoreError } from "@effect-session/core/SessionStore"
+import * as Clock from "effect/Clock"
 import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
@@ -25,6 +28,7 @@ import type * as Scope from "effect/Scope"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import * as Stream from "effect/Stream"
+import * as Activity from "./internal/activity.ts"
 import * as Database from "./internal/database.ts"
 import * as Runner from "./internal/runner.ts"
 import * as SessionSteps from "./internal/sessionSteps.ts"
@@ -60,6 +64,8 @@ export interface Options {
    * give or take a fifth. An expired session is over before it is removed.
    */
   readonly sweepInterval?: Duration.Input | undefined
+  /** Of how many sessions a process remembers the last activity, 20,000 by default. */
+  readonly rememberedActivity?: number | undefined
 }
 
 /**
@@ -128,13 +134,18 @@ export const make = (
   const statements = SessionTable.make(tableOf(options))
   const timeout = Database.waitOf("SqlStore", "timeout", options.timeout ?? "5 seconds")
   const sweepInterval = Database.waitOf("SqlStore", "sweepInterval", options.sweepInterval ?? "10 minutes")
+  const remembered = options.rememberedActivity ?? 20_000
+  if (!Number.isInteger(remembered) || remembered < 0) {
+    throw new RangeError("SqlStore: rememberedActivity must be an integer, at least 0")
+  }
   return Effect.gen(function*() {
     const client = yield* SqlClient
+    const activity = Activity.make(yield* Clock.Clock, remembered)
     const runner = yield* Runner.make(client, timeout)
     const uniqueKeys = yield* Database.prepare(client, runner, statements, options.createTable ?? true)
     const query = SqlQuery.make(runner, statements)
     yield* Database.sweeping("SQL session store", sweepInterval, Stream.runDrain(query.purgeExpired))
-    return { store: SessionSteps.make(runner, statements, uniqueKeys), query }
+    return { store: SessionSteps.make(runner, statements, uniqueKeys, activity), query }
   })
 }
 

@@ -1,30 +1,13 @@
-import { SessionQuery, SessionStore } from "@effect-session/core"
+import type { SessionQuery, SessionStore } from "@effect-session/core"
 import { SqlStore } from "@effect-session/sql"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Exit, Fiber, Layer, Result, Schedule, Scope, Stream } from "effect"
-import { SqlClient } from "effect/sql"
-import { change, layerClient, layerServer, newRecord, open, recording, replacement } from "./StoreFixture.ts"
+import { change, layerClient, layerServer, newRecord, open, recorded, replacement } from "./StoreFixture.ts"
 
 const ok = <A extends { readonly _tag: string }>(result: A, tag: string) => assert.strictEqual(result._tag, tag)
 
 const all = { concurrency: "unbounded" } as const
-
-/** A store of its own, and what it sends. */
-const recorded = Effect.fnUntraced(function*(table: string) {
-  const sent: Array<string> = []
-  const sql = Context.get(yield* Layer.build(layerClient()), PgClient.PgClient)
-  const context = yield* Layer.build(
-    SqlStore.layerStore({ table }).pipe(Layer.provide(Layer.succeed(SqlClient.SqlClient, recording(sql, sent))))
-  )
-  sent.length = 0
-  return {
-    sent,
-    sql,
-    store: Context.get(context, SessionStore.SessionStore),
-    query: Context.get(context, SessionQuery.SessionQuery)
-  }
-})
 
 const refusalOf = <A, E extends SessionStore.SessionStoreError, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.flip(effect), ({ reason }) => reason)
@@ -226,6 +209,8 @@ layer(layerServer, { excludeTestServices: true })("SqlStore", (it) => {
       yield* store.renew("ada2", 1, replacement("ada3", { subject: "ada" }), { grace: 1000, limit })
       yield* store.renew("ada3", 1, replacement("ada4", { subject: "ada" }))
       yield* store.touch("ada4")
+      yield* Effect.sleep(5)
+      yield* store.load("ada4", { touchAfter: 1 })
       yield* store.destroy("a2")
       yield* query.bySubject("ada")
       yield* query.destroyBySubject("ada")
@@ -237,6 +222,7 @@ layer(layerServer, { excludeTestServices: true })("SqlStore", (it) => {
       assert.isAbove(statements.length, 15)
       const values: Record<string, string> = {
         integer: "5",
+        float8: "5",
         bigint: "5",
         boolean: "true",
         bytea: "''",
@@ -446,6 +432,10 @@ layer(layerServer, { excludeTestServices: true })("SqlStore", (it) => {
         assert.throws(() => SqlStore.make({ timeout }), RangeError, "timeout must be")
         assert.throws(() => SqlStore.make({ sweepInterval: timeout }), RangeError, "sweepInterval must be")
       }
-      assert.isTrue(Result.isSuccess(Result.try(() => SqlStore.make({ table: "a.B_1", timeout: 1 }))))
+      for (const rememberedActivity of [-1, 0.5, Infinity, Number.NaN]) {
+        assert.throws(() => SqlStore.make({ rememberedActivity }), RangeError, "rememberedActivity must be")
+      }
+      const accepted = { table: "a.B_1", timeout: 1, rememberedActivity: 0 }
+      assert.isTrue(Result.isSuccess(Result.try(() => SqlStore.make(accepted))))
     }))
 })

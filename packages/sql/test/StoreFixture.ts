@@ -2,7 +2,7 @@ import { SessionQuery, SessionStore } from "@effect-session/core"
 import { SqlStore } from "@effect-session/sql"
 import * as PgClient from "@effect/sql-pg/PgClient"
 import { Context, Effect, Layer } from "effect"
-import type { SqlClient } from "effect/sql"
+import { SqlClient } from "effect/sql"
 import * as PostgresServer from "./PostgresServer.ts"
 
 export * from "../../core/test/Records.ts"
@@ -47,6 +47,28 @@ export const open = Effect.fnUntraced(function*(
   return {
     server,
     sql: Context.get(context, PgClient.PgClient),
+    store: Context.get(context, SessionStore.SessionStore),
+    query: Context.get(context, SessionQuery.SessionQuery)
+  }
+})
+
+/** A store of its own, and what it sends. */
+export const recorded = Effect.fnUntraced(function*(
+  table: string,
+  options?: SqlStore.Options,
+  client?: Omit<PgClient.PgPoolConfig, "url">
+) {
+  const sent: Array<string> = []
+  const sql = Context.get(yield* Layer.build(layerClient(client)), PgClient.PgClient)
+  const context = yield* Layer.build(
+    SqlStore.layerStore({ table, ...options }).pipe(
+      Layer.provide(Layer.succeed(SqlClient.SqlClient, recording(sql, sent)))
+    )
+  )
+  sent.length = 0
+  return {
+    sent,
+    sql,
     store: Context.get(context, SessionStore.SessionStore),
     query: Context.get(context, SessionQuery.SessionQuery)
   }

@@ -6,6 +6,9 @@
  * is one transaction, in which sessions of one subject are added one after the
  * other.
  *
+ * A load writes nothing and locks no row, unless activity is due by what the
+ * process remembers.
+ *
  * @internal
  */
 import * as Lifetime from "@effect-session/core/Lifetime"
@@ -24,9 +27,10 @@ import type {
 } from "@effect-session/core/SessionStore"
 import * as Effect from "effect/Effect"
 import type { SqlError } from "effect/sql/SqlError"
+import type { Activity } from "./activity.ts"
 import type { Runner } from "./runner.ts"
 import * as SessionTable from "./sessionTable.ts"
-import { contended } from "./storeFault.ts"
+import { contended, wasRefused } from "./storeFault.ts"
 
 type Step<A> = Effect.Effect<A, SqlError | SessionStoreError>
 
@@ -64,7 +68,8 @@ const expired: Lookup = { _tag: "Expired" }
 export const make = (
   runner: Runner,
   statements: SessionTable.Statements,
-  uniqueKeys: string
+  uniqueKeys: string,
+  activity: Activity
 ): SessionStore["Service"] => {
   const { query, step } = runner
 
@@ -105,33 +110,66 @@ export const make = (
     })
   }
 
-  const read = (key: string): Step<SessionTable.LoadedRow | undefined> =>
-    Effect.flatMap(
-      query<SessionTable.LoadedRow>(statements.load, [key]),
-      ([row]) =>
-        row === undefined || row.successor === null
-          ? Effect.succeed(row)
-          : Effect.map(query<SessionTable.LoadedRow>(statements.follow, [key]), ([row]) => row)
+  const load = (key: string, left: number): Step<Lookup> =>
+    Effect.flatMap(query<SessionTable.LoadedRow>(statements.load, [key]), ([row]) => judge(key, row, left))
+
+  const judge = (key: string, found: SessionTable.LoadedRow | undefined, left: number): Step<Lookup> =>
+    found === undefined || found.successor === null
+      ? judgeSession(key, found, left)
+      : Effect.flatMap(
+        query<SessionTable.LoadedRow>(statements.follow, [key]),
+        ([row]) => judgeSession(key, row, left)
+      )
+
+  const judgeSession = (key: string, row: SessionTable.LoadedRow | undefined, left: number): Step<Lookup> => {
+    if (row === undefined) return Effect.succeed(absent)
+    const { now, successor, until } = row
+    const record = recordOf(row, SessionTable.payloadOf(row))
+    if (!Lifetime.isLive(record, now)) {
+      // A save that has not been confirmed yet may have been in time: its row decides.
+      return Effect.flatMap(query(statements.expire, [successor ?? key]), (gone) =>
+        gone.length === 0
+          ? again(left, (left) => load(key, left))
+          : Effect.succeed(successor === null ? expired : absent))
+    }
+    if (successor === null) return Effect.succeed({ _tag: "Live", record, alias: undefined, now })
+    return Effect.succeed(
+      until !== null && now < until
+        ? { _tag: "Live", record, alias: successor, now }
+        : { _tag: "Superseded", successor }
+    )
+  }
+
+  const loadAndTouch = (key: string, touchAfter: number): Step<Lookup> =>
+    Effect.matchEffect(query<SessionTable.TouchedRow>(statements.loadAndTouch, [key, touchAfter]), {
+      // Who may not write now may still read.
+      onFailure: (error): Step<Lookup> => wasRefused(error) ? load(key, attempts) : Effect.fail(error),
+      onSuccess: ([row]): Step<Lookup> => {
+        if (row === undefined) return Effect.succeed(absent)
+        const { now, successor, touched } = row
+        const record = recordOf(row, SessionTable.payloadOf(row))
+        if (touched) return Effect.succeed({ _tag: "Live", record, alias: undefined, now, touched })
+        // It has waited for another one, and read what was there before.
+        return successor === null && Lifetime.isLive(record, now) && Lifetime.isTouchDue(record, now, touchAfter)
+          ? load(key, attempts)
+          : judge(key, row, attempts)
+      }
+    })
+
+  const loadRolling = (key: string, touchAfter: number): Step<Lookup> =>
+    Effect.map(
+      Effect.suspend(() => activity.isOlder(key, touchAfter) ? loadAndTouch(key, touchAfter) : load(key, attempts)),
+      (lookup) => {
+        if (lookup._tag !== "Live" || lookup.alias !== undefined) activity.forget(key)
+        else activity.note(key, lookup.now - lookup.record.lastSeenAt)
+        return lookup
+      }
     )
 
-  const load = (key: string, left: number): Step<Lookup> =>
-    Effect.flatMap(read(key), (row): Step<Lookup> => {
-      if (row === undefined) return Effect.succeed(absent)
-      const { now, successor, until } = row
-      const record = recordOf(row, SessionTable.payloadOf(row))
-      if (!Lifetime.isLive(record, now)) {
-        // A save that has not been confirmed yet may have been in time: its row decides.
-        return Effect.flatMap(query(statements.expire, [successor ?? key]), (gone) =>
-          gone.length === 0
-            ? again(left, (left) => load(key, left))
-            : Effect.succeed(successor === null ? expired : absent))
-      }
-      if (successor === null) return Effect.succeed({ _tag: "Live", record, alias: undefined, now })
-      return Effect.succeed(
-        until !== null && now < until
-          ? { _tag: "Live", record, alias: successor, now }
-          : { _tag: "Superseded", successor }
-      )
+  const noted = <A>(key: string, step: Step<A>, isActivity: (result: A) => boolean): Step<A> =>
+    Effect.map(step, (result) => {
+      if (isActivity(result)) activity.note(key, 0)
+      return result
     })
 
   const create = (record: NewRecord, limit: SessionLimit | undefined): Step<Created> => {
@@ -284,12 +322,20 @@ export const make = (
     )
 
   return {
-    load: (key) => step(load(key, attempts)),
-    create: (record, limit) => step(withFreeKey(record.key, create(record, limit))),
-    save: (key, version, change) => step(save(key, version, change, attempts)),
-    touch: (key) => step(Effect.map(query(statements.touch, [key]), (rows) => rows.length > 0)),
+    load: (key, options) =>
+      step(options?.touchAfter === undefined ? load(key, attempts) : loadRolling(key, options.touchAfter)),
+    create: (record, limit) =>
+      step(noted(record.key, withFreeKey(record.key, create(record, limit)), ({ _tag }) => _tag === "Created")),
+    save: (key, version, change) =>
+      step(noted(key, save(key, version, change, attempts), ({ _tag }) => change.active && _tag === "Saved")),
+    touch: (key) =>
+      step(noted(key, Effect.map(query(statements.touch, [key]), (rows) => rows.length > 0), (touched) => touched)),
     renew: (oldKey, version, replacement, options) =>
-      step(withFreeKey(replacement.key, renew(oldKey, version, replacement, options, attempts))),
+      step(noted(
+        replacement.key,
+        withFreeKey(replacement.key, renew(oldKey, version, replacement, options, attempts)),
+        ({ _tag }) => _tag === "Renewed"
+      )),
     destroy: (key) => step(destroy(key, attempts))
   }
 }

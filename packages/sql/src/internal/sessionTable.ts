@@ -58,6 +58,11 @@ export interface LoadedRow extends SessionRow {
   readonly now: number
 }
 
+/** What a load reads that records activity where it is due. */
+export interface TouchedRow extends LoadedRow {
+  readonly touched: boolean
+}
+
 export interface EntryRow extends SessionRow {
   readonly key: string
 }
@@ -98,6 +103,10 @@ export const make = (table: Table) => {
   const session = "successor IS NULL"
   const lockOf = (subject: string) => `hashtextextended(${subject}, '${t}'::regclass::oid::bigint)`
   const signIn = "coalesce(authenticated_at, created_at), issued_at, key"
+  const loaded = `${record("")}, ${payload("")}, successor, until::float8 AS until`
+  const loadedNow = `${loaded}, (${now})::float8 AS now`
+  const touch = `UPDATE ${t} SET last_seen_at = greatest(last_seen_at, ${now})
+WHERE key = $1 AND ${session} AND ${live("")}`
   return {
     create: [
       `CREATE TABLE IF NOT EXISTS ${t} (
@@ -125,8 +134,13 @@ export const make = (table: Table) => {
     describe: `SELECT key, ${record("")}, ${payload("")}, successor, until, over_by FROM ${t} LIMIT 0`,
 
     // 1 key. Of one that was renewed away, where it leads and nothing else.
-    load: `SELECT ${record("")}, ${payload("")}, successor, until::float8 AS until, (${now})::float8 AS now
-FROM ${t} WHERE key = $1`,
+    load: `SELECT ${loadedNow} FROM ${t} WHERE key = $1`,
+
+    // 1 key, 2 milliseconds since the last activity. Where there is nothing to record, it reads as a load does.
+    loadAndTouch: `WITH touched AS (${touch} AND ${now} - last_seen_at >= $2::float8
+RETURNING ${loaded}, last_seen_at::float8 AS now)
+SELECT *, true AS touched FROM touched
+UNION ALL SELECT ${loadedNow}, false FROM ${t} WHERE key = $1 AND NOT EXISTS (SELECT FROM touched)`,
 
     // 1 key. The session that a key leads to, in one view of the table.
     follow: `SELECT ${record("r.")}, ${payload("r.")}, s.successor, s.until::float8 AS until, (${now})::float8 AS now
@@ -166,8 +180,7 @@ WHERE key = $1 AND ${session} AND version = $2::bigint AND ${live("")} RETURNING
     versionOf: `SELECT version::float8 AS version FROM ${t} WHERE key = $1 AND ${session} AND ${live("")}`,
 
     // 1 key.
-    touch: `UPDATE ${t} SET last_seen_at = greatest(last_seen_at, ${now})
-WHERE key = $1 AND ${session} AND ${live("")} RETURNING true AS live`,
+    touch: `${touch} RETURNING true AS live`,
 
     // 1 old key, 2 version, 3 key, 4 subject, 5 whether it has just proved who it is, 6 idle timeout, 7 lifetime,
     // 8 format, 9 payload, 10 whether it is text.

@@ -106,6 +106,10 @@ export const fromSql = ({ reason }: SqlError): SessionStoreError => {
   })
 }
 
+/** Whether the database has answered that it did nothing of a statement. */
+export const wasRefused = (error: SqlError): boolean =>
+  error.reason.operation !== "connect" && fromSql(error).reason.applied === "no"
+
 /** The error for an answer that did not come in time. */
 export const timedOut = (limit: number): SessionStoreError =>
   new SessionStoreError({
