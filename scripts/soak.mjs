@@ -1,7 +1,8 @@
 /**
  * Uses the demo for a long time while its store fails at random, and looks for what leaks.
  *
- * `node scripts/soak.mjs` takes 30 minutes for each store; `node scripts/soak.mjs 5 Redis` takes 5, for one of them.
+ * `node scripts/soak.mjs` takes 30 minutes for each store; `node scripts/soak.mjs 5 Redis` takes 5, for one of them;
+ * `cluster` is three nodes with one Redis.
  */
 import { spawnSync } from "node:child_process"
 import { delimiter, join } from "node:path"
@@ -9,7 +10,7 @@ import { fileURLToPath } from "node:url"
 
 const [minutes = "30", store] = process.argv.slice(2)
 if (!(Number(minutes) >= 1)) {
-  console.error(`Not a number of minutes: ${minutes}. Usage: npm run test:soak -- [minutes] [Redis|PostgreSQL]`)
+  console.error(`Not a number of minutes: ${minutes}. Usage: npm run test:soak -- [minutes] [Redis|PostgreSQL|cluster]`)
   process.exit(2)
 }
 const root = fileURLToPath(new URL("..", import.meta.url))

@@ -58,11 +58,11 @@ const shuffled = <A>(values: ReadonlyArray<A>): ReadonlyArray<A> =>
   values.map((value) => ({ value, at: Math.random() })).toSorted((a, b) => a.at - b.at).map(({ value }) => value)
 
 /** Visitors that can be asked to stand still. */
-const crowd = (url: string, record: Visitor.Record) =>
+const crowd = (urls: ReadonlyArray<string>, record: Visitor.Record, staleness: number) =>
   Effect.acquireRelease(
     Effect.sync(() => {
       const state = { gone: false, still: false, busy: 0 }
-      const people = Array.from({ length: visitors }, (_, i) => Visitor.make(url, `visitor-${i}`, record))
+      const people = Array.from({ length: visitors }, (_, i) => Visitor.make(urls, `visitor-${i}`, record, staleness))
       const running = people.map(async (visitor) => {
         while (!state.gone) {
           await setTimeout(20 + Math.random() * 100)
@@ -92,32 +92,34 @@ const crowd = (url: string, record: Visitor.Record) =>
 
 const mebi = (bytes: number) => (bytes / 2 ** 20).toFixed(1)
 
-const soak: (backend: Backend.Backend) => Effect.Effect<void, unknown, Scope.Scope> = Effect.fnUntraced(
-  function*(backend) {
-    const server = yield* backend.server
+const soak: (program: Backend.Program) => Effect.Effect<void, unknown, Scope.Scope> = Effect.fnUntraced(
+  function*(program) {
+    const server = yield* program.server
     const proxy = yield* TcpProxy.make(Number(new URL(Redacted.value(server.url)).port))
     const before = new URL(Redacted.value(server.url))
     before.port = String(proxy.port)
-    const { demo, url } = yield* Backend.demoOn(backend, { url: Redacted.make(before.href) }, [Vitals.module])
+    const { demo, nodes } = yield* Backend.started(program, { url: Redacted.make(before.href) }, [Vitals.module])
     const record = Visitor.record()
-    const { goOn, leave, rest } = yield* crowd(url, record)
+    const { goOn, leave, rest } = yield* crowd(nodes.map(({ url }) => url), record, program.staleness)
     const begun = performance.now()
 
     // What is left when nothing fails and nobody asks for anything: limits of time are over, circuits closed again.
     const examine = Effect.promise(async () => {
-      const { close, send } = browser(url)
-      while ((await send("GET", "/readyz")).status !== 200) await setTimeout(100)
-      close()
+      for (const { url } of nodes) {
+        const { close, send } = browser(url)
+        while ((await send("GET", "/readyz")).status !== 200) await setTimeout(100)
+        close()
+      }
       await setTimeout(1000)
       await rest()
       await setTimeout(3000)
-      const vitals = await Vitals.of(demo.child.pid!)
+      const vitals = await Vitals.of(nodes[0].pid)
       goOn()
       return vitals
     })
     const tell = (vitals: Vitals.Vitals) =>
       Lab.report(
-        `soak on ${backend.name}, ${Math.round((performance.now() - begun) / 1000)} s: heap ${
+        `soak on ${program.name}, ${Math.round((performance.now() - begun) / 1000)} s: heap ${
           mebi(vitals.heap)
         } MiB, ` +
           `outside ${mebi(vitals.external)}, ${vitals.descriptors} descriptors, ${vitals.sockets} sockets, ` +
@@ -162,7 +164,7 @@ const soak: (backend: Backend.Backend) => Effect.Effect<void, unknown, Scope.Sco
     assert.isAtMost(last.fibers, first.fibers + 3)
     assert.isAtMost(last.timers, first.timers + 3)
     // One of them listens.
-    assert.isAtMost(last.sockets, 1 + backend.connections)
+    assert.isAtMost(last.sockets, 1 + program.connections)
     assert.isAtMost(last.descriptors - last.sockets, first.descriptors - first.sockets)
     // A short run ends before code is compiled and caches are full.
     if (minutes > 0) {
@@ -174,11 +176,11 @@ const soak: (backend: Backend.Backend) => Effect.Effect<void, unknown, Scope.Sco
 )
 
 describe("the demo, used while its store fails at random", () => {
-  const chosen = Backend.backends.filter(({ name }) => (process.env.SOAK_STORE ?? name) === name)
-  for (const backend of minutes > 0 ? chosen : [Backend.redis]) {
+  const chosen = [...Backend.backends, Backend.cluster].filter(({ name }) => (process.env.SOAK_STORE ?? name) === name)
+  for (const program of minutes > 0 ? chosen : [Backend.redis]) {
     it.live(
-      `on ${backend.name}: nothing leaks, nobody is signed out, and every answer is explained`,
-      () => soak(backend),
+      `on ${program.name}: nothing leaks, nobody is signed out, and every answer is explained`,
+      () => soak(program),
       2 * duration + 120_000
     )
   }

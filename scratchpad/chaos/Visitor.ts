@@ -1,6 +1,7 @@
 /**
- * Somebody who uses the demo while its store fails, and knows what must be true all the same: who is signed in stays it,
- * what was confirmed is there, what has ended stays ended. Everything else that is seen is noted as wrong.
+ * Somebody who uses the demo while its store fails, now at one of its nodes and now at another, and knows what must be true
+ * all the same: who is signed in stays it, what was confirmed is there, what has ended stays ended; at other nodes as soon
+ * as they must know. Everything else that is seen is noted as wrong.
  */
 import { randomBytes } from "node:crypto"
 import { type Answer, browser } from "../test/Browser.ts"
@@ -13,8 +14,15 @@ export interface Record {
   unsure: number
   explained: number
   longest: number
-  /** Cookies of sessions whose end was confirmed. */
-  readonly dead: Array<string>
+  /** Sessions whose end was confirmed. */
+  readonly dead: Array<Dead>
+}
+
+interface Dead {
+  readonly cookie: string
+  /** Where and when it was confirmed. */
+  readonly node: number
+  readonly at: number
 }
 
 /** Of nobody so far. */
@@ -22,8 +30,9 @@ export const record = (): Record => ({ answers: new Map(), wrong: [], unsure: 0,
 
 interface SignedIn {
   cookie: string
-  /** Increments that were confirmed, and those that may have happened. */
+  /** Increments that were confirmed, where the last one was, and how many others may have happened. */
   counted: number
+  countedAt: number
   unknown: number
   /** Whether a renewal was not confirmed: the cookie may be one that was replaced. */
   unsure: boolean
@@ -38,8 +47,10 @@ const pick = <A>(values: ReadonlyArray<A>): A => values[Math.floor(Math.random()
 
 const strange = () => pick([randomBytes(32).toString("base64url"), "", "x".repeat(3000), "a=b; session=c", "%00%ff"])
 
-export const make = (url: string, name: string, record: Record) => {
-  const { close, send: sendRaw } = browser(url)
+/** `staleness`: milliseconds until every node knows of what has happened at another one. */
+export const make = (urls: ReadonlyArray<string>, name: string, record: Record, staleness: number) => {
+  const browsers = urls.map(browser)
+  let node = 0
   let me: SignedIn | undefined
 
   const note = (what: string) => {
@@ -49,12 +60,16 @@ export const make = (url: string, name: string, record: Record) => {
   // The answer, unless it is an honest refusal.
   const send = async (method: string, path: string, cookie: string, body?: unknown): Promise<Answer | undefined> => {
     const begun = performance.now()
-    const answer = await sendRaw(method, path, { cookie, body: body === undefined ? "" : JSON.stringify(body) })
+    const answer = await browsers[node].send(method, path, {
+      cookie,
+      body: body === undefined ? "" : JSON.stringify(body)
+    })
     record.longest = Math.max(record.longest, performance.now() - begun)
     const kind = `${answer.status}`
     record.answers.set(kind, (record.answers.get(kind) ?? 0) + 1)
     if (isRefusal(answer)) return undefined
-    if (![200, 201, 204].includes(answer.status)) {
+    // The last two of somebody whose session has ended, or goes on under another cookie.
+    if (![200, 201, 204, 401, 409].includes(answer.status)) {
       note(`${method} ${path} is answered by ${answer.status} ${answer.text}`)
       return undefined
     }
@@ -67,7 +82,7 @@ export const make = (url: string, name: string, record: Record) => {
   }
 
   const bury = (cookie: string) => {
-    record.dead.push(cookie)
+    record.dead.push({ cookie, node, at: performance.now() })
     if (record.dead.length > remembered) record.dead.shift()
   }
 
@@ -76,37 +91,46 @@ export const make = (url: string, name: string, record: Record) => {
     if (answer === undefined) return
     const cookie = cookieOf(answer)
     if (cookie === undefined) return note("signs in and gets no cookie")
-    me = { cookie, counted: 0, unknown: 0, unsure: false }
+    me = { cookie, counted: 0, countedAt: node, unknown: 0, unsure: false }
+  }
+
+  // A renewal that nobody confirmed may have happened: then the cookie is one that was replaced.
+  const over = (at: SignedIn, what: string) => {
+    me = undefined
+    if (at.unsure) record.explained++
+    else note(`is not signed in any more: ${what}`)
+  }
+
+  // The answer to somebody who is signed in: with a cookie that was replaced one may read for a while, and not write.
+  const sendAs = async (at: SignedIn, method: string, path: string, body?: unknown): Promise<Answer | undefined> => {
+    const answer = await send(method, path, at.cookie, body)
+    if (answer?.status !== 401 && answer?.status !== 409) return answer
+    over(at, `${method} ${path} is answered by ${answer.status} ${answer.text}`)
+    return undefined
   }
 
   // What a visitor sees who is signed in.
   const look = async (at: SignedIn) => {
-    const answer = await send("GET", "/api/me", at.cookie)
+    const answer = await sendAs(at, "GET", "/api/me")
     if (answer === undefined) return
     const { counter, status, username } = JSON.parse(answer.text)
     if (username !== name || status !== "active") {
-      me = undefined
-      if (at.unsure) record.explained++
-      else note(`was signed out: ${answer.text}`)
-    } else if (counter < at.counted || counter > at.counted + at.unknown) {
+      over(at, answer.text)
+    } else if ((counter < at.counted && at.countedAt === node) || counter > at.counted + at.unknown) {
       note(`counted ${at.counted} to ${at.counted + at.unknown} and sees ${counter}`)
     }
   }
 
   const count = async (at: SignedIn) => {
-    const answer = await send("POST", "/api/counter", at.cookie)
+    const answer = await sendAs(at, "POST", "/api/counter")
     if (answer === undefined) {
       at.unknown++
       return
     }
     // It began a session of its own: the one before is gone.
-    if (cookieOf(answer) !== undefined) {
-      me = undefined
-      if (at.unsure) record.explained++
-      else note("counts in another session")
-      return
-    }
+    if (cookieOf(answer) !== undefined) return over(at, "counts in another session")
     at.counted++
+    at.countedAt = node
     const { counter } = JSON.parse(answer.text)
     if (counter < at.counted || counter > at.counted + at.unknown) {
       note(`has counted ${at.counted} to ${at.counted + at.unknown}, and it became ${counter}`)
@@ -114,7 +138,7 @@ export const make = (url: string, name: string, record: Record) => {
   }
 
   const renew = async (at: SignedIn) => {
-    const answer = await send("POST", "/api/renew", at.cookie)
+    const answer = await sendAs(at, "POST", "/api/renew")
     if (answer === undefined) {
       at.unsure = true
       record.unsure++
@@ -122,9 +146,16 @@ export const make = (url: string, name: string, record: Record) => {
   }
 
   const leave = async (at: SignedIn, path: string) => {
-    const answer = await send("POST", path, at.cookie)
+    const answer = await sendAs(at, "POST", path)
     if (answer !== undefined && !at.unsure) bury(at.cookie)
     me = undefined
+  }
+
+  // Of a session that has ended, and of which this node must know.
+  const ended = (): string | undefined => {
+    const before = performance.now() - staleness
+    const known = record.dead.filter((dead) => dead.node === node || dead.at < before)
+    return known.length === 0 ? undefined : pick(known).cookie
   }
 
   // Whoever is not signed in, with whatever cookie.
@@ -133,29 +164,32 @@ export const make = (url: string, name: string, record: Record) => {
     if (answer !== undefined && JSON.parse(answer.text).authenticated !== false) note(`is let in with ${what}`)
   }
 
-  const store = async ({ cookie }: SignedIn) => {
-    await send("PUT", `/api/data/${pick(["a", "b", "c"])}`, cookie, { value: "v".repeat(Math.random() * 2000) })
-  }
+  const store = (at: SignedIn) =>
+    sendAs(at, "PUT", `/api/data/${pick(["a", "b", "c"])}`, { value: "v".repeat(Math.random() * 2000) })
 
-  const say = async ({ cookie }: SignedIn) => {
-    await send("POST", "/api/flash", cookie, { kind: "notice", message: "hello" })
-    await send("GET", "/api/flash", cookie)
+  const say = async (at: SignedIn) => {
+    await sendAs(at, "POST", "/api/flash", { kind: "notice", message: "hello" })
+    await sendAs(at, "GET", "/api/flash")
   }
 
   return {
-    close,
+    close: () => {
+      for (const { close } of browsers) close()
+    },
 
     /** Makes one or two requests. */
     visit: async (): Promise<void> => {
+      node = Math.floor(Math.random() * browsers.length)
       const chance = Math.random()
+      const dead = ended()
       if (chance < 0.04) return knock(`session=${strange()}`, "a cookie of its own making")
-      if (chance < 0.08 && record.dead.length > 0) return knock(pick(record.dead), "the cookie of a session that ended")
+      if (chance < 0.08 && dead !== undefined) return knock(dead, "the cookie of a session that ended")
       if (me === undefined) return chance < 0.3 ? knock("", "no cookie") : login()
       if (chance < 0.5) return look(me)
       if (chance < 0.75) return count(me)
-      if (chance < 0.83) return store(me)
+      if (chance < 0.83) return void await store(me)
       if (chance < 0.87) return say(me)
-      if (chance < 0.91) return void await send("GET", "/api/devices", me.cookie)
+      if (chance < 0.91) return void await sendAs(me, "GET", "/api/devices")
       if (chance < 0.96) return renew(me)
       return leave(me, chance < 0.99 ? "/api/logout" : "/api/logout-everywhere")
     }

@@ -7,6 +7,7 @@ import * as RedisServer from "../../packages/redis/test/RedisServer.ts"
 import * as PostgresServer from "../../packages/sql/test/PostgresServer.ts"
 import * as Demo from "./Demo.ts"
 import * as DemoApp from "./DemoApp.ts"
+import * as DemoCluster from "./DemoCluster.ts"
 
 /** A server that a test can stop. */
 export interface Server {
@@ -20,19 +21,39 @@ export interface Server {
   readonly disconnect: Effect.Effect<unknown, unknown>
 }
 
-export interface Backend {
+/** One process of the demo. */
+export interface Node {
+  readonly url: string
+  readonly pid: number
+}
+
+/** The demo as a program, in one process or in several that have the same sessions. */
+export interface Program {
   readonly name: string
   /** Nothing that was confirmed is lost when it is killed. */
   readonly server: Effect.Effect<Server, unknown, Scope.Scope>
-  /** How many connections the demo has to it at most. */
+  /** How many connections a process has to it at most. */
   readonly connections: number
-  /** What tells the program to use it, before its address. */
-  readonly args: ReadonlyArray<string>
+  /** Starts it on a server, or on what stands before one. `modules` are loaded into its processes first. */
+  readonly start: (
+    url: Redacted.Redacted<string>,
+    modules: ReadonlyArray<string>
+  ) => Promise<{ readonly demo: Demo.Demo; readonly nodes: ReadonlyArray<Node> }>
+  /** Milliseconds until every process knows of what has happened at another one, at the latest. */
+  readonly staleness: number
+}
+
+export interface Backend extends Program {
   /** The demo in this process; several on one server have the same sessions. */
   readonly open: (
     url: Redacted.Redacted<string>,
     options?: Resilience.Options
   ) => Effect.Effect<DemoApp.DemoApp, unknown, Scope.Scope>
+}
+
+const single = (...args: ReadonlyArray<string>): Program["start"] => async (url, modules) => {
+  const demo = Demo.runWith(modules, "--port", "0", ...args, Redacted.value(url))
+  return { demo, nodes: [{ url: await Demo.address(demo), pid: demo.child.pid ?? 0 }] }
 }
 
 /** Sessions in Redis. */
@@ -45,7 +66,8 @@ export const redis: Backend = {
     disconnect: Effect.andThen(server.admin("SCRIPT", "FLUSH"), server.admin("CLIENT", "KILL", "TYPE", "normal"))
   })),
   connections: 1,
-  args: ["--store", "redis", "--redis-url"],
+  start: single("--store", "redis", "--redis-url"),
+  staleness: 0,
   open: (url, options) => DemoApp.makeRedis(url, options, "outage:")
 }
 
@@ -73,23 +95,29 @@ export const postgres: Backend = {
     )
   })),
   connections: 10,
-  args: ["--store", "sql", "--database-url"],
+  start: single("--store", "sql", "--database-url"),
+  staleness: 0,
   open: (url, options) => DemoApp.makeSql(url, options, "outage")
 }
 
 /** All of them. */
-export const backends = [redis, postgres]
+export const backends: ReadonlyArray<Backend> = [redis, postgres]
 
-/** The demo on a server, or on what stands before it. `modules` are loaded into it first. */
-export const demoOn = (
-  { args }: Backend,
+/** Three nodes with copies of what is in one Redis, which tell each other what has become stale. */
+export const cluster: Program = {
+  name: "cluster",
+  server: redis.server,
+  // The other one listens to the nodes.
+  connections: 2,
+  start: (url, modules) => DemoCluster.startWith(modules, "--nodes", "3", "--redis-url", Redacted.value(url)),
+  // As long as a copy is used when nobody can be told.
+  staleness: 30_000
+}
+
+/** Starts a program, and ends it. */
+export const started = (
+  { start }: Program,
   { url }: Pick<Server, "url">,
   modules: ReadonlyArray<string> = []
 ) =>
-  Effect.acquireRelease(
-    Effect.promise(async () => {
-      const demo = Demo.runWith(modules, "--port", "0", ...args, Redacted.value(url))
-      return { demo, url: await Demo.address(demo) }
-    }),
-    ({ demo }) => Effect.promise(() => Demo.end(demo))
-  )
+  Effect.acquireRelease(Effect.promise(() => start(url, modules)), ({ demo }) => Effect.promise(() => Demo.end(demo)))

@@ -19,8 +19,14 @@ export interface Cluster {
 
 const nodeLine = /node ([a-z]): (http:\/\/localhost:\d+), process (\d+)/g
 
-export const start = async (...args: ReadonlyArray<string>): Promise<Cluster> => {
-  const demo = Demo.run("--store", "cluster", "--port", "0", ...args)
+export const start = (...args: ReadonlyArray<string>): Promise<Cluster> => startWith([], ...args)
+
+/** The same with modules that are loaded into its processes first. */
+export const startWith = async (
+  modules: ReadonlyArray<string>,
+  ...args: ReadonlyArray<string>
+): Promise<Cluster> => {
+  const demo = Demo.runWith(modules, "--store", "cluster", "--port", "0", ...args)
   const died = demo.ended.then((code) =>
     Promise.reject(new Error(`The demo ended with ${code}: ${demo.output.stderr}`))
   )

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url"
 import * as Lab from "../../packages/redis/chaos/Lab.ts"
 import * as RedisServer from "../../packages/redis/test/RedisServer.ts"
 import * as Chromium from "../../test/Chromium.ts"
-import { backends, demoOn, redis, type Server } from "./Backend.ts"
+import { backends, redis, type Server, started } from "./Backend.ts"
 import { browser } from "./Browser.ts"
 import * as DemoApp from "./DemoApp.ts"
 import { assertRefused } from "./DemoApp.ts"
@@ -56,7 +56,7 @@ describe.each(backends)(`the demo with fifty signed-in clients through ${seconds
       () =>
         Effect.gen(function*() {
           const server = yield* backend.server
-          const { demo, url } = yield* demoOn(backend, server)
+          const { demo, nodes: [{ url }] } = yield* started(backend, server)
           const clients = yield* Effect.promise(() =>
             Promise.all(Array.from({ length: 50 }, (_, i) => login(url, `user-${i}`)))
           )
@@ -218,7 +218,7 @@ describe("the page while Redis is frozen", () => {
     ({ name, ...options }) =>
       Effect.gen(function*() {
         const server = yield* redis.server
-        const { url } = yield* demoOn(redis, server)
+        const { nodes: [{ url }] } = yield* started(redis, server)
         const chromium = yield* Effect.acquireRelease(
           Effect.promise(Chromium.launch),
           (browser) => Effect.promise(() => browser.close())

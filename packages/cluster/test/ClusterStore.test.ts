@@ -494,6 +494,25 @@ describe("bounds", () => {
       assert.isUndefined(yield* cluster.age("key1"))
     }))
 
+  it.effect("copies that nobody asks for go when they are old, two with each new one", () =>
+    Effect.gen(function*() {
+      const { nodes: [{ cluster, store }] } = yield* Nodes.make(1)
+      for (let i = 0; i < 1000; i++) yield* store.create(record(`old${i}`))
+      yield* TestClock.adjust("20 seconds")
+      yield* store.load("old0")
+      yield* store.create(record("young"))
+      assert.strictEqual((yield* cluster.stats).size, 1001)
+      yield* TestClock.adjust("10 seconds")
+      for (let i = 0; i < 400; i++) yield* store.create(record(`new${i}`))
+      const { evictions, expirations, size } = yield* cluster.stats
+      assert.strictEqual(size, 601)
+      assert.strictEqual(expirations, 800)
+      assert.strictEqual(evictions, 0)
+      for (let i = 400; i < 600; i++) yield* store.create(record(`new${i}`))
+      assert.strictEqual((yield* cluster.stats).size, 601)
+      for (const key of ["young", "new0", "new599"]) assert.isDefined(yield* cluster.age(key))
+    }))
+
   it.effect("many flushes in a row turn the cache off for a while, and stale copies are never served", () =>
     Effect.gen(function*() {
       const { around, script } = counted()

@@ -123,6 +123,8 @@ export class Copies<R extends Reading> {
     const ttl = record === undefined ? this.settings.absentTtl : this.settings.ttl
     if (!(ttl > 0)) return
     this.counts.fills++
+    // With each new one two old ones go: of sessions that nobody asks for any more nothing stays for long.
+    this.counts.expirations += this.cache.dropOld(askedAt)
     this.cache.set({ key, record, subjectHash, storeTime, askedAt, until: askedAt + ttl * this.jitter(key) })
   }
 

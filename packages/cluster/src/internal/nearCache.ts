@@ -82,6 +82,17 @@ export class NearCache {
     this.link(node)
   }
 
+  /** Removes what was used longest ago if it is given up by now, two copies at most, and returns how many. */
+  dropOld(now: number): number {
+    let count = 0
+    for (let oldest = this.newest?.newer; oldest !== undefined && count < 2; oldest = this.newest?.newer) {
+      if (oldest.copy.until > now) break
+      this.delete(oldest.copy.key)
+      count++
+    }
+    return count
+  }
+
   delete(key: string): boolean {
     const node = this.nodes.get(key)
     if (node === undefined) return false
