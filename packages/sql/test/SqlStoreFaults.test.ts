@@ -220,6 +220,21 @@ layer(layerServer, { excludeTestServices: true })("SqlStore under faults", (it) 
       assert.deepStrictEqual(yield* sql`SELECT key FROM failing`, [])
     }))
 
+  it.effect("a layer that is closed in the middle of a sweep says nothing", () =>
+    Effect.gen(function*() {
+      const sql = yield* admin
+      const lines: Array<string> = []
+      const logger = Logger.layer([Logger.make(({ message }) => lines.push(inspect(message)))])
+      const scope = yield* Scope.make()
+      yield* open("closing", { sweepInterval: 50 }).pipe(Scope.provide(scope), Effect.provide(logger))
+      yield* sql.withTransaction(Effect.gen(function*() {
+        yield* sql`LOCK TABLE closing`
+        yield* Effect.sleep(300)
+        yield* Scope.close(scope, Exit.void)
+      }))
+      assert.deepStrictEqual(lines, [])
+    }))
+
   it.effect("a connection that is lost in a transaction is an outage like any other", () =>
     Effect.gen(function*() {
       const sql = yield* admin

@@ -11,7 +11,7 @@ import type * as Scope from "effect/Scope"
 import * as SqlClient from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Runner } from "./runner.ts"
-import { refused } from "./storeFault.ts"
+import { closing, refused } from "./storeFault.ts"
 
 /** The instant of a statement, in milliseconds, when it reaches the row: it may have waited for another one. */
 export const now = "floor(date_part('epoch', clock_timestamp()) * 1000)::bigint"
@@ -116,7 +116,9 @@ export const sweeping = (
   sweep: Effect.Effect<void, SessionStoreError>
 ): Effect.Effect<void, never, Scope.Scope> =>
   sweep.pipe(
-    Effect.catchTag("SessionStoreError", ({ message }) => Effect.logWarning(`${what}, sweep: ${message}`)),
+    Effect.catchTag("SessionStoreError", (error) =>
+      // The layer is being closed, and this with it.
+      error === closing ? Effect.void : Effect.logWarning(`${what}, sweep: ${error.message}`)),
     // Not all processes at the same time.
     Effect.schedule(Schedule.jittered(Schedule.spaced(interval))),
     Effect.forkScoped,
