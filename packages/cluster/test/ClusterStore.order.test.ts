@@ -3,35 +3,14 @@ import { ClusterStore } from "@effect-session/cluster"
 import type { SessionStore } from "@effect-session/core"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
+import * as Records from "../../core/test/Records.ts"
 import * as Nodes from "./Nodes.ts"
 
-const times = { idleTimeout: 600_000, lifetime: 3_600_000 }
+const record = (key: string, subject?: string) => Records.newRecord(key, { subject })
 
-const record = (key: string, subject?: string): SessionStore.NewRecord => ({
-  ...times,
-  key,
-  subject,
-  format: 1,
-  payload: "first"
-})
+const change = (payload: string) => Records.change({ payload })
 
-const change = (payload: string): SessionStore.RecordChange => ({
-  idleTimeout: 600_000,
-  lifetime: undefined,
-  format: 1,
-  payload,
-  active: true
-})
-
-const replacement = (key: string): SessionStore.Replacement => ({
-  key,
-  format: 1,
-  payload: "renewed",
-  subject: undefined,
-  idleTimeout: 600_000,
-  lifetime: undefined,
-  authenticated: false
-})
+const { replacement } = Records
 
 const payloadOf = (lookup: SessionStore.Lookup) => lookup._tag === "Live" ? lookup.record.payload : lookup._tag
 

@@ -37,7 +37,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { type Algorithm, Compression, type Service as CompressionService } from "./Compression.ts"
-import type { Crypto, Opened } from "./Crypto.ts"
+import type { Crypto } from "./Crypto.ts"
 import * as AtOnce from "./internal/atOnce.ts"
 import { OpenedPayloads } from "./internal/openedPayloads.ts"
 import * as PayloadContent from "./internal/payloadContent.ts"
@@ -214,23 +214,23 @@ export const make = (
   }
 
   const opened = new OpenedPayloads()
-  const openNow = AtOnce.of(crypto.open)
+  const unseal = AtOnce.eager(crypto.open)
   const open = (key: string, record: SessionRecord, sealed: Uint8Array): Effect.Effect<SessionRecord> => {
     const { subject } = record
     const known = opened.get(key, subject, sealed)
     if (known !== undefined) return Effect.succeed({ ...record, format: plainFormat, payload: known })
     // What is remembered is what was opened, whatever becomes of the octets of the store meanwhile.
     const own = new Uint8Array(sealed)
-    const place = context(key, subject)
-    const take = (value: Opened | undefined): Effect.Effect<SessionRecord> =>
-      value === undefined ? unread(record) : Effect.mapEager(unpack(record, value.plaintext, true), (read) => {
-        if (typeof read.payload === "string" && read.format === plainFormat) {
-          opened.set(key, subject, own, read.payload)
-        }
-        return read
-      })
-    const value = openNow?.(place, own)
-    return value === undefined ? Effect.flatMapEager(crypto.open(place, own), take) : take(value)
+    return Effect.flatMapEager(
+      unseal(context(key, subject), own),
+      (value) =>
+        value === undefined ? unread(record) : Effect.mapEager(unpack(record, value.plaintext, true), (read) => {
+          if (typeof read.payload === "string" && read.format === plainFormat) {
+            opened.set(key, subject, own, read.payload)
+          }
+          return read
+        })
+    )
   }
 
   const isPlainAccepted = () => !seals || clock.currentTimeMillisUnsafe() < acceptPlainUntil

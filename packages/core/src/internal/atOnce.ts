@@ -7,7 +7,7 @@
  *
  * @internal
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 
 const now = Symbol("@effect-session/core/AtOnce")
@@ -36,6 +36,21 @@ export const of = <Args extends ReadonlyArray<unknown>, A, E>(
 ): ((...args: Args) => A | undefined) | undefined => {
   const answer = effectful[now]
   return answer?.of === effectful ? answer.plain : undefined
+}
+
+/**
+ * The same step, at once where it can be.
+ *
+ * @internal
+ */
+export const eager = <Args extends ReadonlyArray<unknown>, A, E>(
+  effectful: MayAnswer<Args, A, E>
+): (...args: Args) => Effect.Effect<A, E> => {
+  const plain = of(effectful)
+  return plain === undefined ? effectful : (...args) => {
+    const value = plain(...args)
+    return value === undefined ? effectful(...args) : Effect.succeed(value)
+  }
 }
 
 const isOver = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Exit<A, E> => Exit.isExit(effect)

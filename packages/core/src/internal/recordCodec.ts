@@ -13,7 +13,7 @@
  * @internal
  */
 import type { SessionRecord } from "../SessionStore.ts"
-import { JsonLine } from "./jsonLine.ts"
+import * as JsonLine from "./jsonLine.ts"
 import { Slab } from "./slab.ts"
 
 /**
@@ -36,51 +36,15 @@ const text = 0
 const octets = 1
 
 const lineEnd = 10
-const lineStart = 91
-const listEnd = 93
-const zeroDigit = 48
+const textDigit = 48
 const plaintexts = new Slab()
 const utf8 = new TextEncoder()
 // A payload may begin with a byte order mark.
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-// Most octets of a line, without key and subject: nine numbers, and what stands around everything.
-const maxLine = 9 * JsonLine.maxNumber + 16
-
-// The whole where it is ASCII, as most are. `undefined` for all others.
-const encodePlain = ({ key, record }: Held, payload: string): Uint8Array | undefined => {
-  const { authenticatedAt, createdAt, subject } = record
-  const whole = plaintexts.allocate(maxLine + key.length + (subject?.length ?? 0) + payload.length)
-  const line = new JsonLine(whole, 0)
-  line.octet(lineStart)
-  line.octet(zeroDigit + version)
-  line.text(key)
-  line.integer(record.version)
-  line.integer(createdAt)
-  line.integer(record.issuedAt - createdAt)
-  if (authenticatedAt === undefined) line.nothing()
-  else line.integer(authenticatedAt - createdAt)
-  line.integer(record.lastSeenAt)
-  line.integer(record.idleTimeout)
-  line.integer(record.expiresAt - createdAt)
-  if (subject === undefined) line.nothing()
-  else line.text(subject)
-  line.integer(record.format)
-  line.integer(text)
-  line.octet(listEnd)
-  line.octet(lineEnd)
-  if (!line.complete) return undefined
-  const { read } = utf8.encodeInto(payload, whole.subarray(line.at, line.at + payload.length))
-  return read === payload.length ? whole.subarray(0, line.at + payload.length) : undefined
-}
-
-/** @internal */
-export const encode = (held: Held): Uint8Array => {
-  const { key, record } = held
+const elementsOf = ({ key, record }: Held): ReadonlyArray<JsonLine.Element> => {
   const { authenticatedAt, createdAt, payload } = record
-  const plain = typeof payload === "string" ? encodePlain(held, payload) : undefined
-  if (plain !== undefined) return plain
-  const line = JSON.stringify([
+  return [
     version,
     key,
     record.version,
@@ -93,9 +57,29 @@ export const encode = (held: Held): Uint8Array => {
     record.subject ?? null,
     record.format,
     typeof payload === "string" ? text : octets
-  ])
-  if (typeof payload === "string") return plaintexts.encode(`${line}\n${payload}`)
-  const head = plaintexts.encode(`${line}\n`)
+  ]
+}
+
+// The whole where it is ASCII, as most are. `undefined` for all others.
+const encodePlain = (elements: ReadonlyArray<JsonLine.Element>, payload: string): Uint8Array | undefined => {
+  const whole = plaintexts.allocate(JsonLine.maxLength(elements) + 1 + payload.length)
+  const end = JsonLine.write(whole, elements)
+  if (end === undefined) return undefined
+  whole[end] = lineEnd
+  const start = end + 1
+  const { read } = utf8.encodeInto(payload, whole.subarray(start, start + payload.length))
+  return read === payload.length ? whole.subarray(0, start + payload.length) : undefined
+}
+
+/** @internal */
+export const encode = (held: Held): Uint8Array => {
+  const { payload } = held.record
+  const elements = elementsOf(held)
+  const plain = typeof payload === "string" ? encodePlain(elements, payload) : undefined
+  if (plain !== undefined) return plain
+  const line = `${JSON.stringify(elements)}\n`
+  if (typeof payload === "string") return plaintexts.encode(line + payload)
+  const head = plaintexts.encode(line)
   const whole = plaintexts.allocate(head.length + payload.length)
   whole.set(head)
   whole.set(payload, head.length)
@@ -130,7 +114,7 @@ export const decode = (plaintext: Uint8Array): Held | undefined => {
   const end = plaintext.indexOf(lineEnd)
   if (end < 2) return undefined
   // The last number of the line: of text, all is decoded at once.
-  const isText = plaintext[end - 2] === zeroDigit + text
+  const isText = plaintext[end - 2] === textDigit
   const decoded = decodeText(isText ? plaintext : plaintext.subarray(0, end))
   const line = decoded === undefined || !isText ? decoded : decoded.slice(0, decoded.indexOf("\n"))
   const head = line === undefined ? undefined : parse(line)

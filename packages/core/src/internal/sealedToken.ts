@@ -4,7 +4,7 @@
  * @internal
  */
 import * as Effect from "effect/Effect"
-import type * as Crypto from "../Crypto.ts"
+import type { Crypto } from "../Crypto.ts"
 import * as AtOnce from "./atOnce.ts"
 import * as canonicalBase64 from "./canonicalBase64.ts"
 import * as RecordCodec from "./recordCodec.ts"
@@ -25,23 +25,20 @@ export interface SealedToken {
   readonly open: (text: string) => Effect.Effect<Opened | undefined>
 }
 
-export const make = (crypto: Crypto.Crypto["Service"], place: string): SealedToken => {
+export const make = (crypto: Crypto["Service"], place: string): SealedToken => {
   const context = { purpose: "cookie", place, key: "" }
   const sealNow = AtOnce.of(crypto.seal)
-  const openNow = AtOnce.of(crypto.open)
+  const open = AtOnce.eager(crypto.open)
   return {
     seal: (held) => crypto.seal(context, RecordCodec.encode(held)),
     sealNow: (held) => sealNow?.(context, RecordCodec.encode(held)),
     open: (text) => {
       const decoded = canonicalBase64.decode(text)
       if (decoded === undefined) return Effect.undefined
-      const { octets, text: token } = decoded
-      const read = (opened: Crypto.Opened | undefined): Opened | undefined => {
+      return Effect.mapEager(open(context, decoded.octets), (opened) => {
         const held = opened && RecordCodec.decode(opened.plaintext)
-        return held && { token, held }
-      }
-      const opened = openNow?.(context, octets)
-      return opened === undefined ? Effect.mapEager(crypto.open(context, octets), read) : Effect.succeed(read(opened))
+        return held && { token: decoded.text, held }
+      })
     }
   }
 }

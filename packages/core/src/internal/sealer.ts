@@ -244,6 +244,8 @@ export const make: (
       // A prefix that is known was derived here: its commitment holds.
       const key = known(sealed)
       if (key !== undefined) return decrypt(key)
+      // At once, nothing is derived: a hostile salt is derived from once.
+      if (allocate !== undefined) return Effect.undefined
       return Effect.flatMapEager(
         derive(root, layout, keyId, SealedFormat.saltOf(sealed)),
         (key) =>
@@ -254,9 +256,8 @@ export const make: (
     }
 
     const open: Sealer["open"] = (context, sealed) => openWith(context, sealed)
-    // Only what was sealed under a known key: a hostile salt is derived from once.
     const openNow = (context: SealedFormat.SealContext, sealed: Uint8Array): Opened | undefined =>
-      known(sealed) && AtOnce.valueOf(openWith(context, sealed, allocate))
+      AtOnce.valueOf(openWith(context, sealed, allocate))
 
     return {
       seal: AtOnce.make(seal, primitives.synchronous ? sealNow : undefined),
